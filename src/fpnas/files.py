@@ -1,0 +1,91 @@
+"""Reading and writing of small files, so that a failure never leaves half a file under its final name."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fpnas.errors import UserError
+
+__all__ = ["read_json", "read_text", "write_bytes_atomic", "write_json_atomic", "write_text_atomic"]
+
+
+def read_text(path: str | os.PathLike[str], kind: str) -> str:
+    """Text of a file a user named.
+
+    Args:
+        path: the file.
+        kind: what the file should be, for the message, e.g. "network file".
+
+    Raises:
+        UserError: the file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{kind} {path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{kind} {path}: not a UTF-8 text file") from None
+    except OSError as error:
+        raise UserError(f"{kind} {path}: cannot be read: {error.strerror}") from None
+
+
+def read_json(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
+    """The JSON object in a file a user named.
+
+    Args:
+        path: the file.
+        kind: what the file should be, for the message.
+
+    Raises:
+        UserError: unreadable, truncated, not JSON or not an object.
+    """
+    text = read_text(path, kind)
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError, ValueError) as error:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{kind} {path}: not whole JSON: {detail}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{kind} {path}: a JSON object is expected, found {type(value).__name__}")
+    return value
+
+
+def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file whole or not at all: temporary file beside it, fsync, rename.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    target = Path(path)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
+    try:
+        # mkstemp gives 0600; results are meant to be read by others, within the user's umask.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(descriptor, 0o666 & ~mask)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from None
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text whole or not at all. Raises UserError when the place cannot be written."""
+    write_bytes_atomic(path, text.encode("utf-8"))
+
+
+def write_json_atomic(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all. Raises UserError when it cannot be written."""
+    write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
