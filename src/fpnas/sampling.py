@@ -1,0 +1,60 @@
+"""How many architectures a search step draws.
+
+Source: PARSEC (a fixed number); FP-NAS (CVPR 2021), section 3.2 (a number that follows the entropy).
+"""
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["AdaptiveSamples", "FixedSamples"]
+
+
+@dataclass(frozen=True)
+class FixedSamples:
+    """The same number at every step; PARSEC used 8, 14 and 16.
+
+    Args:
+        number: samples per step, at least 1.
+    """
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ValueError(f"number {self.number}: at least 1 is expected")
+
+    def __call__(self, entropy_nats: float) -> int:
+        """Number of samples; the entropy plays no part."""
+        return self.number
+
+
+@dataclass(frozen=True)
+class AdaptiveSamples:
+    """K = max(1, floor(fraction * H)): fewer samples as the distribution makes up its mind.
+
+    Source: FP-NAS, section 3.2; the paper's lambda is `fraction`.
+
+    Args:
+        fraction: samples per nat of entropy, above 0.
+        maximum: never more than this; None for no limit.
+    """
+
+    fraction: float = 0.25
+    maximum: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.fraction > 0 and math.isfinite(self.fraction)):
+            raise ValueError(f"fraction {self.fraction}: a finite number above 0 is expected")
+        if self.maximum is not None and self.maximum < 1:
+            raise ValueError(f"maximum {self.maximum}: at least 1 is expected")
+
+    def __call__(self, entropy_nats: float) -> int:
+        """Number of samples at an entropy.
+
+        Raises:
+            ValueError: the entropy is not a finite number.
+        """
+        if not math.isfinite(entropy_nats):
+            raise ValueError(f"entropy_nats {entropy_nats}: a finite number is expected")
+        number = max(1, math.floor(self.fraction * entropy_nats))
+        return number if self.maximum is None else min(number, self.maximum)
