@@ -1,0 +1,125 @@
+"""The one definition of cost, by a walk over the spec.
+
+`macs`: multiply-adds at batch 1, as "FLOPs" in the papers of FP-NAS and FBNetV2: every convolution and linear
+weight times its output positions, plus one per input element of every global average pool. Not counted: biases,
+batch norm, activations, gates, residual additions.
+`weights`: convolution and linear weights. `params`: every trainable number, biases and batch norm included.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fpnas.network_spec import BlockSpec, NetworkSpec
+
+__all__ = ["BlockCost", "NetworkCost", "block_cost", "head_cost", "network_cost", "stem_cost"]
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """Cost of one part. `pool_macs` is the share of `macs` that global average pools take."""
+
+    name: str
+    macs: int = 0
+    pool_macs: int = 0
+    weights: int = 0
+    params: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Cost of a network: totals, and the parts in order (stem, blocks, head)."""
+
+    parts: tuple[BlockCost, ...]
+
+    @property
+    def macs(self) -> int:
+        return sum(part.macs for part in self.parts)
+
+    @property
+    def pool_macs(self) -> int:
+        return sum(part.pool_macs for part in self.parts)
+
+    @property
+    def weights(self) -> int:
+        return sum(part.weights for part in self.parts)
+
+    @property
+    def params(self) -> int:
+        return sum(part.params for part in self.parts)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A convolution or linear layer: its weights, output positions, and trainable numbers beside the weights."""
+
+    weights: int
+    positions: int
+    other: int
+
+
+def _conv(inputs: int, outputs: int, kernel: int, size: int, groups: int = 1) -> _Layer:
+    """A convolution without bias, followed by batch norm (two trainable numbers per channel)."""
+    return _Layer(outputs * (inputs // groups) * kernel * kernel, size * size, 2 * outputs)
+
+
+def _biased(inputs: int, outputs: int, bias: bool = True) -> _Layer:
+    """A linear layer, or a 1x1 convolution on a 1x1 map."""
+    return _Layer(inputs * outputs, 1, outputs if bias else 0)
+
+
+def _total(name: str, layers: Iterable[_Layer], pool_macs: int = 0) -> BlockCost:
+    layers = tuple(layers)
+    weights = sum(layer.weights for layer in layers)
+    return BlockCost(
+        name=name,
+        macs=sum(layer.weights * layer.positions for layer in layers) + pool_macs,
+        pool_macs=pool_macs,
+        weights=weights,
+        params=weights + sum(layer.other for layer in layers),
+    )
+
+
+def stem_cost(spec: NetworkSpec) -> BlockCost:
+    """Cost of the stem."""
+    return _total("stem", [_conv(spec.in_channels, spec.stem.channels, spec.stem.kernel, spec.stem_size)])
+
+
+def block_cost(block: BlockSpec, name: str = "block") -> BlockCost:
+    """Cost of one block; a bypass costs nothing where it is the identity."""
+    if block.kernel == 0:
+        if block.keeps_shape:
+            return BlockCost(name)
+        return _total(name, [_conv(block.in_channels, block.channels, 1, block.out_size)])
+    splits = max(1, block.splits)
+    layers = [
+        _conv(block.hidden, splits * block.hidden, block.kernel, block.out_size, groups=block.hidden),
+        _conv(block.hidden, block.channels, 1, block.out_size),
+    ]
+    if block.expands:
+        layers.append(_conv(block.in_channels, block.hidden, 1, block.in_size))
+    pool = 0
+    if block.splits:
+        pool = block.hidden * block.out_size**2
+        layers += [
+            _biased(block.hidden, block.bottleneck),
+            _biased(block.bottleneck, splits * block.hidden),
+        ]
+    return _total(name, layers, pool)
+
+
+def head_cost(spec: NetworkSpec) -> BlockCost:
+    """Cost of the head, classifier included."""
+    positions = spec.last_size**2
+    layers = [_conv(spec.last_channels, spec.head_hidden, 1, spec.last_size)]
+    pool = spec.head_hidden * positions
+    if spec.head.kind == "ir_pool":
+        layers.append(_biased(spec.head_hidden, spec.head.channels, bias=False))
+        pool += spec.head.channels  # a second pool over the 1x1 map
+    layers.append(_biased(spec.head.channels, spec.num_classes))
+    return _total("head", layers, pool)
+
+
+def network_cost(spec: NetworkSpec) -> NetworkCost:
+    """Cost of a network, by part."""
+    blocks = (block_cost(block, f"block {number}") for number, block in enumerate(spec.blocks, 1))
+    return NetworkCost((stem_cost(spec), *blocks, head_cost(spec)))

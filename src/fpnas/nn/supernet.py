@@ -1,0 +1,164 @@
+"""The supernet: one set of weights from which every network of a space takes its slices.
+
+Stateless about architectures: `forward(images, spec)`. Only the blocks of the given spec are computed, so memory
+and time are those of one network. Shared are the leading channels of every convolution, and the expanding and
+projecting convolutions between kernels and numbers of splits. Not shared are depthwise filters of different kernel
+sizes, and depthwise filters and attention of different numbers of splits (FP-NAS, section 4).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fpnas.network_spec import BlockSpec, NetworkSpec, round_width
+from fpnas.nn.network import ConvNorm, MBConv, Network, build_network
+from fpnas.nn.ops import ACTIVATION_FUNCTIONS, initialise_weights
+from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
+from fpnas.nn.split_attention import combine_splits
+from fpnas.space import Group, SearchSpace
+
+__all__ = ["SuperNet"]
+
+
+class SuperBlock(nn.Module):
+    """All weights one block of the space can use.
+
+    Args:
+        group: the choices.
+        input_widths: the channel counts the block can be given.
+        stride: of this block.
+    """
+
+    def __init__(self, group: Group, input_widths: tuple[int, ...], stride: int) -> None:
+        super().__init__()
+        output_widths = group.values("channels")
+        kernels = group.values("kernel")
+        hidden_widths = {
+            (inputs, round_width(expansion * inputs))
+            for inputs in input_widths
+            for expansion in group.values("expansion")
+        }
+        hidden = max(width for _, width in hidden_widths)
+        most_in, most_out = max(input_widths), max(output_widths)
+        self.depthwise = nn.ModuleDict()
+        self.attention = nn.ModuleDict()
+        if any(kernels):
+            if any(inputs != width for inputs, width in hidden_widths):
+                self.expand = SlicedConvNorm(most_in, hidden, 1)
+            for splits in group.values("splits"):
+                for kernel in filter(None, kernels):
+                    self.depthwise[f"kernel{kernel}_splits{splits}"] = SlicedConvNorm(
+                        hidden, hidden, kernel, depthwise=True, multiplier=max(1, splits)
+                    )
+                if splits:
+                    self.attention[f"splits{splits}"] = SlicedAttention(
+                        hidden, round_width(hidden / 4), splits
+                    )
+            self.project = SlicedConvNorm(hidden, most_out, 1)
+        if 0 in kernels and (stride > 1 or set(input_widths) != set(output_widths) or len(output_widths) > 1):
+            self.bypass = SlicedConvNorm(most_in, most_out, 1)
+
+    def depthwise_of(self, block: BlockSpec) -> SlicedConvNorm:
+        """The depthwise layer that a block's choices select."""
+        layer = self.depthwise[f"kernel{block.kernel}_splits{block.splits}"]
+        assert isinstance(layer, SlicedConvNorm)
+        return layer
+
+    def attention_of(self, block: BlockSpec) -> SlicedAttention:
+        """The attention that a block's choices select; the block must have one."""
+        layer = self.attention[f"splits{block.splits}"]
+        assert isinstance(layer, SlicedAttention)
+        return layer
+
+    def forward(self, images: Tensor, block: BlockSpec) -> Tensor:
+        if block.kernel == 0:
+            return images if block.keeps_shape else self.bypass(images, block.channels, block.stride)
+        activate = ACTIVATION_FUNCTIONS[block.activation]
+        features = activate(self.expand(images, block.hidden)) if block.expands else images
+        features = activate(self.depthwise_of(block)(features, block.hidden, block.stride))
+        if block.splits:
+            features = self._attend(features, block)
+        features = self.project(features, block.channels)
+        return features + images if block.keeps_shape else features
+
+    def _attend(self, features: Tensor, block: BlockSpec) -> Tensor:
+        weight1, bias1, weight2, bias2 = self.attention_of(block).slices(block.hidden, block.bottleneck)
+        activate = ACTIVATION_FUNCTIONS[block.activation]
+        batch, _, height, breadth = features.shape
+        if block.splits == 1:
+            pooled = features.mean((2, 3), keepdim=True)
+            gate = F.conv2d(activate(F.conv2d(pooled, weight1, bias1)), weight2, bias2).sigmoid()
+            return features * gate
+        maps = features.reshape(batch, block.hidden, block.splits, height, breadth)
+        pooled = maps.sum(dim=2).mean((2, 3), keepdim=True)
+        logits = F.conv2d(activate(F.conv2d(pooled, weight1, bias1)), weight2, bias2)
+        return combine_splits(maps, logits.view(batch, block.hidden, block.splits))
+
+    def copy_to(self, module: nn.Module, block: BlockSpec) -> None:
+        """Copy the slices a block uses into its standalone module."""
+        if isinstance(module, ConvNorm):
+            self.bypass.copy_to(module.conv, module.norm, block.in_channels, block.channels)
+        elif isinstance(module, MBConv):
+            if block.expands:
+                expand = module.expand
+                assert isinstance(expand, ConvNorm)
+                self.expand.copy_to(expand.conv, expand.norm, block.in_channels, block.hidden)
+            depthwise, project = module.depthwise, module.project
+            self.depthwise_of(block).copy_to(depthwise.conv, depthwise.norm, block.hidden, block.hidden)
+            if block.splits:
+                fc1, fc2 = module.attention.fc1, module.attention.fc2
+                assert isinstance(fc1, nn.Conv2d) and isinstance(fc2, nn.Conv2d)
+                self.attention_of(block).copy_to(fc1, fc2, block.hidden, block.bottleneck)
+            self.project.copy_to(project.conv, project.norm, block.hidden, block.channels)
+
+
+class SuperNet(nn.Module):
+    """The shared weights of a search space.
+
+    Args:
+        space: the search space.
+        in_channels: of the images.
+        num_classes: of the classifier.
+
+    Raises:
+        ValueError: the space's head is not of kind `conv`, the only one the supernet shares.
+    """
+
+    def __init__(self, space: SearchSpace, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        if space.head.kind != "conv":
+            raise ValueError(f"head kind {space.head.kind!r}: a supernet needs 'conv'")
+        self.space = space
+        self.stem = SlicedConvNorm(in_channels, space.stem.channels, space.stem.kernel)
+        blocks = []
+        widths: tuple[int, ...] = (space.stem.channels,)
+        for group in space.groups:
+            for repeat in range(group.repeat):
+                blocks.append(SuperBlock(group, widths, group.stride if repeat == 0 else 1))
+                widths = group.values("channels")
+        self.blocks = nn.ModuleList(blocks)
+        self.head = SlicedConvNorm(max(widths), space.head.channels, 1)
+        self.classifier = nn.Linear(space.head.channels, num_classes)
+        initialise_weights(self)
+
+    def forward(self, images: Tensor, spec: NetworkSpec) -> Tensor:
+        """Logits (B, classes) of normalised images (B, C, H, W) under one network of the space."""
+        features = ACTIVATION_FUNCTIONS[spec.stem.activation](
+            self.stem(images, spec.stem.channels, spec.stem.stride)
+        )
+        for module, block in zip(self.blocks, spec.blocks, strict=True):
+            features = module(features, block)
+        features = ACTIVATION_FUNCTIONS[spec.head.activation](self.head(features, spec.head.channels))
+        return self.classifier(features.mean((2, 3)))
+
+    @torch.no_grad()
+    def extract(self, spec: NetworkSpec) -> Network:
+        """A standalone network with copies of the weights that `forward(images, spec)` uses."""
+        network = build_network(spec).to(self.classifier.weight)
+        self.stem.copy_to(network.stem.conv, network.stem.norm, spec.in_channels, spec.stem.channels)
+        for source, target, block in zip(self.blocks, network.blocks, spec.blocks, strict=True):
+            assert isinstance(source, SuperBlock)
+            source.copy_to(target, block)
+        self.head.copy_to(network.head.conv, network.head.norm, spec.last_channels, spec.head.channels)
+        network.classifier.load_state_dict(self.classifier.state_dict())
+        return network.train(self.training)

@@ -1,0 +1,139 @@
+"""Search spaces as data: an ordered list of groups, each with the same five named choices.
+
+Source: FP-NAS (CVPR 2021), Tables 1 and 2. A group is one row of the paper's macro-architecture table; with
+`share = "block"` every block of a row becomes a group of its own (the F-Fine form).
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ACTIVATIONS", "VARIABLES", "Choice", "Group", "Head", "SearchSpace", "Stem"]
+
+VARIABLES = ("kernel", "activation", "splits", "expansion", "channels")
+"""The choices of a group, in the order in which architectures index them."""
+
+ACTIVATIONS = ("relu", "swish", "hswish")
+
+Value = int | float | str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One categorical variable of a group: its name and the values it can take, in order."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """`repeat` blocks that share their choices; the first has `stride`, the others stride 1."""
+
+    name: str
+    repeat: int
+    stride: int
+    choices: tuple[Choice, ...]
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of values of each choice, in the order of `VARIABLES`."""
+        return tuple(len(choice.values) for choice in self.choices)
+
+    def values(self, variable: str) -> tuple[Any, ...]:
+        """The values of a variable by name."""
+        return self.choices[VARIABLES.index(variable)].values
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The first convolution, with batch norm and activation."""
+
+    kernel: int
+    channels: int
+    stride: int
+    activation: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """What follows the blocks.
+
+    `conv`: 1x1 convolution, BN, activation, pool, linear (FP-NAS, Table 1).
+    `ir_pool`: the head of the published FBNetV2 networks.
+    """
+
+    kind: str
+    channels: int
+    activation: str
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A search space and the input it is meant for.
+
+    `input_size` in pixels, `in_channels` and `num_classes` are defaults; a search takes them from its data.
+    """
+
+    name: str
+    source: str
+    input_size: int
+    in_channels: int
+    num_classes: int
+    share: str
+    stem: Stem
+    groups: tuple[Group, ...]
+    head: Head
+
+    @property
+    def number_of_blocks(self) -> int:
+        return sum(group.repeat for group in self.groups)
+
+    @property
+    def number_of_architectures(self) -> int:
+        return math.prod(math.prod(group.cardinalities) for group in self.groups)
+
+    @property
+    def cardinalities(self) -> tuple[tuple[int, ...], ...]:
+        """Number of values per group and choice, shape (G, V)."""
+        return tuple(group.cardinalities for group in self.groups)
+
+    @property
+    def total_stride(self) -> int:
+        """Product of all strides: the smallest input that leaves no stride without effect, pixels."""
+        return self.stem.stride * math.prod(group.stride for group in self.groups)
+
+    @property
+    def digest(self) -> str:
+        """Identifies what is searched (choices, stem, head), whatever the name and the default input."""
+        content = {
+            "stem": vars(self.stem),
+            "head": vars(self.head),
+            "groups": [
+                [group.name, group.repeat, group.stride, [[c.name, list(c.values)] for c in group.choices]]
+                for group in self.groups
+            ],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def one_group_per_block(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    """The groups of a space in which every block chooses for itself (FP-NAS, F-Fine)."""
+    return tuple(
+        replace(
+            group,
+            name=f"{group.name}.{block + 1}" if group.repeat > 1 else group.name,
+            repeat=1,
+            stride=group.stride if block == 0 else 1,
+        )
+        for group in groups
+        for block in range(group.repeat)
+    )
+
+
+def builtin_space_names() -> tuple[str, ...]:
+    """Names of the spaces that come with the package."""
+    return tuple(sorted(path.stem for path in (Path(__file__).parent / "spaces").glob("*.toml")))

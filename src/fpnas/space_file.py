@@ -1,0 +1,193 @@
+"""Reading a search space from TOML, with every value checked and every mistake named by row and field."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from fpnas.checks import (
+    check_integer,
+    check_known_fields,
+    check_mapping,
+    check_number,
+    check_one_of,
+    check_text,
+    shown,
+)
+from fpnas.errors import UserError
+from fpnas.files import read_text
+from fpnas.space import (
+    ACTIVATIONS,
+    VARIABLES,
+    Choice,
+    Group,
+    Head,
+    SearchSpace,
+    Stem,
+    builtin_space_names,
+    one_group_per_block,
+)
+
+__all__ = ["load_space", "parse_space"]
+
+MAXIMUM_CHANNELS = 8192
+MAXIMUM_VALUES = 256
+_FIELDS = (
+    "format",
+    "name",
+    "source",
+    "input_size",
+    "in_channels",
+    "num_classes",
+    "share",
+    "stem",
+    "head",
+    "choices",
+    "group",
+)
+_RANGE_FIELDS = ("min", "max", "step")
+
+
+def load_space(name_or_path: str | os.PathLike[str]) -> SearchSpace:
+    """A built-in space by its name, or a space file.
+
+    Raises:
+        UserError: unknown name, unreadable or broken TOML, or a value out of range (row and field are named).
+    """
+    name = os.fspath(name_or_path)
+    if name in builtin_space_names():
+        path = Path(__file__).parent / "spaces" / f"{name}.toml"
+    elif name.endswith(".toml") or os.sep in name or Path(name).is_file():
+        path = Path(name)
+    else:
+        raise UserError(
+            f"space {shown(name)}: unknown; accepted are {', '.join(builtin_space_names())} or a .toml file"
+        )
+    return parse_space(read_text(path, "space file"), f"space file {path}")
+
+
+def parse_space(text: str, where: str) -> SearchSpace:
+    """A space from the text of a space file; `where` opens the messages. Raises UserError."""
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{where}: broken TOML: {detail}") from None
+    check_known_fields(table, _FIELDS, where)
+    check_one_of(table, "format", ["fpnas.space/1"], where)
+    share = check_one_of(table, "share", ["group", "block"], where)
+    stem_table = check_mapping(table.get("stem"), f"{where}: [stem]")
+    shared_choices = check_mapping(table.get("choices", {}), f"{where}: [choices]")
+    check_known_fields(shared_choices, VARIABLES, f"{where}: [choices]")
+    rows = table.get("group")
+    if not isinstance(rows, list) or not 1 <= len(rows) <= 100:
+        raise UserError(f"{where}: from 1 to 100 [[group]] rows are expected")
+    groups = tuple(
+        _read_group(row, number, shared_choices, f"{where}: group {number}")
+        for number, row in enumerate(rows, 1)
+    )
+    names = [group.name for group in groups]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{where}: group {names.index(name) + 1}: name {shown(name)} is used twice")
+    space = SearchSpace(
+        name=check_text(table, "name", where),
+        source=check_text(table, "source", where),
+        input_size=check_integer(table, "input_size", 1, 4096, where),
+        in_channels=check_integer(table, "in_channels", 1, 16, where) if "in_channels" in table else 3,
+        num_classes=check_integer(table, "num_classes", 2, 10**6, where) if "num_classes" in table else 1000,
+        share=share,
+        stem=_read_stem(stem_table, f"{where}: [stem]"),
+        groups=one_group_per_block(groups) if share == "block" else groups,
+        head=_read_head(check_mapping(table.get("head"), f"{where}: [head]"), f"{where}: [head]"),
+    )
+    if space.number_of_blocks > 200:
+        raise UserError(f"{where}: {space.number_of_blocks} blocks: at most 200 are accepted")
+    if space.input_size < space.total_stride:
+        raise UserError(
+            f"{where}: input_size = {space.input_size}: the strides multiply to {space.total_stride}, "
+            f"an input of at least {space.total_stride} pixels is needed"
+        )
+    return space
+
+
+def _read_stem(table: dict[str, Any], where: str) -> Stem:
+    check_known_fields(table, ("kernel", "channels", "stride", "activation"), where)
+    return Stem(
+        kernel=check_one_of(table, "kernel", [1, 3, 5, 7], where),
+        channels=check_integer(table, "channels", 1, MAXIMUM_CHANNELS, where),
+        stride=check_one_of(table, "stride", [1, 2, 4], where),
+        activation=check_one_of(table, "activation", ACTIVATIONS, where),
+    )
+
+
+def _read_head(table: dict[str, Any], where: str) -> Head:
+    check_known_fields(table, ("kind", "channels", "activation"), where)
+    return Head(
+        kind=check_one_of(table, "kind", ["conv", "ir_pool"], where),
+        channels=check_integer(table, "channels", 1, MAXIMUM_CHANNELS, where),
+        activation=check_one_of(table, "activation", ACTIVATIONS, where),
+    )
+
+
+def _read_group(row: Any, number: int, shared: dict[str, Any], where: str) -> Group:
+    table = check_mapping(row, where)
+    check_known_fields(table, ("name", "repeat", "stride", *VARIABLES), where)
+    name = check_text(table, "name", where) if "name" in table else str(number)
+    merged = {**shared, **table}
+    choices = []
+    for variable in VARIABLES:
+        if variable not in merged:
+            raise UserError(f"{where}: field {variable} is missing")
+        choices.append(Choice(variable, _read_values(variable, merged[variable], where)))
+    return Group(
+        name=name,
+        repeat=check_integer(table, "repeat", 1, 100, where),
+        stride=check_one_of(table, "stride", [1, 2, 4], where),
+        choices=tuple(choices),
+    )
+
+
+def _read_values(variable: str, value: Any, where: str) -> tuple[Any, ...]:
+    """The values of a choice: one value, a list of them, or for numbers {min, max, step}."""
+    if isinstance(value, dict):
+        if variable not in ("expansion", "channels"):
+            raise UserError(f"{where}: {variable} = {shown(value)}: a value or a list of values is accepted")
+        values = _expand_range(variable, value, where)
+    else:
+        values = value if isinstance(value, list) else [value]
+    if not 1 <= len(values) <= MAXIMUM_VALUES:
+        raise UserError(f"{where}: {variable}: {len(values)} values: from 1 to {MAXIMUM_VALUES} are accepted")
+    checked: list[Any] = []
+    for item in values:
+        field = {variable: item}
+        if variable == "kernel":
+            checked.append(check_one_of(field, variable, [0, 3, 5, 7], where))
+        elif variable == "activation":
+            checked.append(check_one_of(field, variable, ACTIVATIONS, where))
+        elif variable == "splits":
+            checked.append(check_integer(field, variable, 0, 8, where))
+        elif variable == "expansion":
+            checked.append(check_number(field, variable, 0.1, 100, where))
+        else:
+            checked.append(check_integer(field, variable, 1, MAXIMUM_CHANNELS, where))
+        if checked[-1] in checked[:-1]:
+            raise UserError(f"{where}: {variable}: {shown(item)} is listed twice")
+    return tuple(checked)
+
+
+def _expand_range(variable: str, table: dict[str, Any], where: str) -> list[int | float]:
+    label = f"{where}: {variable}"
+    check_known_fields(table, _RANGE_FIELDS, label)
+    if variable == "channels":
+        low, high, step = (check_integer(table, field, 1, MAXIMUM_CHANNELS, label) for field in _RANGE_FIELDS)
+    else:
+        low, high, step = (check_number(table, field, 0.01, 100, label) for field in _RANGE_FIELDS)
+    if low > high:
+        raise UserError(f"{label}: min = {low:g} is over max = {high:g}")
+    steps = round((high - low) / step)
+    if abs(low + steps * step - high) > 1e-9 * high:
+        raise UserError(f"{label}: step = {step:g} does not lead from min = {low:g} to max = {high:g}")
+    if steps >= MAXIMUM_VALUES:
+        raise UserError(f"{label}: step = {step:g}: from 1 to {MAXIMUM_VALUES} values are accepted")
+    return [low + index * step for index in range(steps + 1)]
