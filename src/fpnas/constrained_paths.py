@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _FIRST_WIDTH = 64
-_WIDENING = 16
+_WIDENING = 4
 _MOST_LABELS = 3_000_000
 _EXTENSIONS_AT_ONCE = 1 << 20
 _SIGNIFICANT_BITS = 44
@@ -81,7 +81,7 @@ def best_paths(layers: Sequence[Layer], last: Integers, highest: int, lowest: in
     known = [path._replace(regret=_regret(layers, path.elements)) for path in known]
     search = _Search(layers, last, highest, lowest, count, multiplier / unit)
     for step in itertools.count():
-        width = min(max(_FIRST_WIDTH, 4 * count) * _WIDENING**step, _MOST_LABELS)
+        width = min(max(_FIRST_WIDTH, 2 * count) * _WIDENING**step, _MOST_LABELS)
         worst_useful = known[count - 1].regret if len(known) >= count else math.inf
         # Where ties are not chosen by cost, nothing is to be gained from another path of the same regret.
         found, complete = search.run(worst_useful - search.binding_minimum, width)
