@@ -1,0 +1,252 @@
+"""Derivation against brute force on small spaces and against a table over all costs on large ones."""
+
+import itertools
+import math
+import random
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from enumeration import Cardinalities, all_indices, enumerated_probabilities, random_distribution
+
+from fpnas import constrained_paths
+from fpnas.cost.table import build_cost_table
+from fpnas.derivation import Derived, most_probable_within
+from fpnas.distribution import Distribution, Factorized, Joint
+from fpnas.errors import UserError
+from fpnas.space_file import load_space
+
+LARGE = {
+    "10 groups": (
+        (3, 2, 2, 1, 2),
+        *(((3, 2, 2, 6, 3),) * 4),
+        *(((3, 2, 2, 6, 5),) * 3),
+        *(((3, 2, 2, 6, 10),) * 2),
+    ),
+    "17 groups": ((3, 2, 4, 6, 5),) * 17,
+}
+
+
+@dataclass
+class Table:
+    """The least that derivation asks of a cost table."""
+
+    prefix_cost: int
+    table: list[torch.Tensor]
+    head: torch.Tensor
+
+
+def random_table(cardinalities: Cardinalities, seed: int, largest: int) -> Table:
+    """Costs that grow with kernel, splits, expansion and channels of both sides, with noise."""
+    rng = np.random.default_rng(seed)
+    tables, before = [], 1
+    for row in cardinalities:
+        index = np.stack(np.unravel_index(np.arange(math.prod(row)), row))
+        own = (index[0] * (1 + index[2]) * (1 + index[3]) + 1) * (2 + index[4])
+        cost = own * (2 + np.arange(before)[:, None]) * rng.uniform(0.5, 1.5, (before, math.prod(row)))
+        tables.append(torch.from_numpy((cost / cost.max() * largest).astype(np.int64)))
+        before = row[-1]
+    return Table(int(rng.integers(10)), tables, torch.from_numpy(rng.integers(0, largest, before)))
+
+
+def enumerated_costs(cardinalities: Cardinalities, table: Table) -> np.ndarray:
+    """Costs in the order of `all_indices`, one architecture at a time."""
+    costs = []
+    for architecture in all_indices(cardinalities).tolist():
+        total, before = table.prefix_cost, 0
+        for g, row in enumerate(cardinalities):
+            position = int(np.ravel_multi_index(architecture[g], row))
+            total += int(table.table[g][before, position])
+            before = architecture[g][-1]
+        costs.append(total + int(table.head[before]))
+    return np.array(costs)
+
+
+def brute_force(
+    distribution: Distribution, costs: np.ndarray, target: int, count: int, minimum: int
+) -> np.ndarray:
+    """Positions of the best, most probable first, then cheapest, then lowest index."""
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(enumerated_probabilities(distribution))
+    fits = np.flatnonzero((costs <= target) & (costs >= minimum) & np.isfinite(log_probs))
+    return fits[np.lexsort((fits, costs[fits], -np.round(log_probs[fits], 9)))][:count]
+
+
+def positions(derived: list[Derived], cardinalities: Cardinalities) -> list[int]:
+    shape = [c for row in cardinalities for c in row]
+    return [int(np.ravel_multi_index(d.indices.flatten().tolist(), shape)) for d in derived]
+
+
+def made_up_case(seed: int) -> tuple[Distribution, Table]:
+    rng = random.Random(seed)
+    groups = rng.choice([1, 2, 3])
+    cardinalities = [
+        (*(rng.choice([1, 2, 2, 3 if groups < 3 else 2]) for _ in range(4)), rng.choice([1, 2, 3]))
+        for _ in range(groups)
+    ]
+    kind = rng.choice([Factorized, Joint])
+    distribution: Distribution = random_distribution(kind, cardinalities, seed)
+    manner = rng.choice(["uniform", "random", "with ties", "near certainty", "with impossible ones"])
+    logits = distribution.logits.detach()
+    if manner == "uniform":
+        logits = torch.zeros_like(logits)
+    elif manner == "with ties":
+        logits = logits.round()
+    elif manner == "near certainty":
+        logits = logits * 20
+    elif manner == "with impossible ones":
+        logits = logits.clone()
+        logits[..., 1::2] = -math.inf
+    distribution = kind(cardinalities, logits)
+    # Few distinct costs, so that they tie, or many.
+    return distribution, random_table(cardinalities, seed, rng.choice([3, 40, 10**8]))
+
+
+@pytest.mark.parametrize("first_width", [1, constrained_paths._FIRST_WIDTH])
+def test_equals_brute_force(first_width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A beam of one label makes the proof do the work, not the luck of a wide beam.
+    monkeypatch.setattr(constrained_paths, "_FIRST_WIDTH", first_width)
+    tied = 0
+    for seed in range(60):
+        distribution, table = made_up_case(seed)
+        cardinalities = distribution.cardinalities
+        costs = enumerated_costs(cardinalities, table)
+        log_probs = distribution.log_prob(all_indices(cardinalities)).detach().numpy()
+        rng = random.Random(seed)
+        for count, with_minimum in itertools.product((1, 2, 7, 40), (False, True)):
+            target = rng.choice([int(rng.choice(costs)), rng.randint(int(costs.min()), int(costs.max()) + 1)])
+            minimum = rng.randint(0, target) if with_minimum else 0
+            expected = brute_force(distribution, costs, target, count, minimum)
+            if len(expected) == 0:
+                with pytest.raises(UserError):
+                    most_probable_within(distribution, table, target, count=count, minimum=minimum)
+                continue
+            derived = most_probable_within(distribution, table, target, count=count, minimum=minimum)
+            actual = positions(derived, cardinalities)
+            assert len(set(actual)) == len(expected)
+            np.testing.assert_allclose(log_probs[actual], log_probs[expected], rtol=1e-12, atol=1e-9)
+            assert [d.cost for d in derived] == costs[actual].tolist()
+            assert all(minimum <= d.cost <= target for d in derived)
+            np.testing.assert_allclose([d.log_prob for d in derived], log_probs[actual], rtol=1e-12)
+            if minimum <= costs.min():
+                assert actual == expected.tolist()
+                tied += len(set(np.round(log_probs[actual], 9))) < len(actual)
+    assert tied > 25
+
+
+@pytest.mark.parametrize("kind", [Factorized, Joint])
+def test_equals_brute_force_on_tiny(kind: type[Factorized] | type[Joint]) -> None:
+    space = load_space("tiny")
+    table = build_cost_table(space)
+    costs = table.cost(all_indices(space.cardinalities)).numpy()
+    distribution = random_distribution(kind, space.cardinalities)
+    for target in (table.minimum(), 300_000, 500_000, table.maximum()):
+        for count, minimum in ((1, 0), (25, 0), (25, int(0.9 * target))):
+            expected = brute_force(distribution, costs, target, count, minimum)
+            derived = most_probable_within(distribution, table, target, count=count, minimum=minimum)
+            assert positions(derived, space.cardinalities) == expected.tolist()
+
+
+def best_log_prob_by_total_cost(distribution: Distribution, table: Table) -> np.ndarray:
+    """Highest log-probability at every exact total cost, by dynamic programming over all costs."""
+    largest = table.prefix_cost + sum(int(t.max()) for t in table.table) + int(table.head.max())
+    best = np.full((1, largest + 1), -np.inf)
+    best[0, table.prefix_cost] = 0.0
+    for g, row in enumerate(distribution.cardinalities):
+        log_probs = distribution.group_log_probs()[g].detach().numpy()
+        after = np.full((row[-1], largest + 1), -np.inf)
+        for before, costs in enumerate(table.table[g].tolist()):
+            for element, cost in enumerate(costs):
+                reached = after[element % row[-1], cost:]
+                np.maximum(reached, best[before, : largest + 1 - cost] + log_probs[element], out=reached)
+        best = after
+    total = np.full(largest + 1, -np.inf)
+    for channel, cost in enumerate(table.head.tolist()):
+        np.maximum(total[cost:], best[channel, : largest + 1 - cost], out=total[cost:])
+    return total
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 8.0])
+def test_equals_a_table_over_all_costs_on_a_large_space(scale: float) -> None:
+    cardinalities = LARGE["10 groups"]
+    logits = scale * torch.randn(
+        Joint(cardinalities).logits.shape, generator=torch.Generator().manual_seed(1)
+    )
+    distribution = Joint(cardinalities, logits)
+    table = random_table(cardinalities, 1, largest=60)
+    best = best_log_prob_by_total_cost(distribution, table)
+    reachable = np.flatnonzero(np.isfinite(best))
+    for fraction in (0.0, 0.03, 0.1, 0.3, 1.0):
+        target = int(reachable[0] + fraction * (reachable[-1] - reachable[0]))
+        for minimum in (0, int(0.95 * target), target):
+            expected = best[minimum : target + 1].max()
+            (derived,) = most_probable_within(distribution, table, target, minimum=minimum)
+            assert derived.log_prob == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("space", LARGE)
+def test_takes_seconds_in_large_spaces(space: str) -> None:
+    cardinalities = LARGE[space]
+    table = random_table(cardinalities, 0, largest=10**8)
+    for distribution in (
+        Factorized(cardinalities),
+        random_distribution(Factorized, cardinalities),
+        random_distribution(Joint, cardinalities),
+    ):
+        for count, minimum in ((1, 0), (20, 0), (20, 0.9)):
+            target = 4 * 10**8
+            begin = time.perf_counter()
+            derived = most_probable_within(
+                distribution, table, target, count=count, minimum=int(minimum * target)
+            )
+            # Well under 1 s on an idle core; what this guards against is an explosion of labels.
+            assert time.perf_counter() - begin < 10
+            assert len(derived) == count
+            log_probs = [d.log_prob for d in derived]
+            assert log_probs == pytest.approx(sorted(log_probs, reverse=True), abs=1e-9)
+
+
+def test_the_same_twice() -> None:
+    cardinalities = LARGE["10 groups"]
+    table = random_table(cardinalities, 0, largest=10**8)
+    distribution = Joint(cardinalities)
+    runs = [
+        most_probable_within(distribution, table, 3 * 10**8, count=9, minimum=2 * 10**8) for _ in range(2)
+    ]
+    for first, second in zip(*runs, strict=True):
+        assert torch.equal(first.indices, second.indices)
+
+
+def test_a_generous_target_gives_the_mode() -> None:
+    cardinalities = LARGE["17 groups"]
+    distribution = random_distribution(Joint, cardinalities)
+    (derived,) = most_probable_within(distribution, random_table(cardinalities, 0, 10**8), 10**12)
+    assert torch.equal(derived.indices, distribution.mode())
+    assert derived.indices.dtype == torch.int64 and derived.indices.shape == (17, 5)
+
+
+def test_errors_name_what_is_reachable() -> None:
+    distribution, table = made_up_case(3)
+    costs = enumerated_costs(distribution.cardinalities, table)
+    smallest, largest = int(costs.min()), int(costs.max())
+    distribution = type(distribution)(distribution.cardinalities)  # type: ignore[arg-type]
+    (cheapest,) = most_probable_within(distribution, table, smallest)
+    assert cheapest.cost == smallest
+    with pytest.raises(
+        UserError, match=rf"^target {smallest - 1}: the smallest reachable cost is {smallest}$"
+    ):
+        most_probable_within(distribution, table, smallest - 1)
+    with pytest.raises(UserError, match=rf"^minimum {largest + 1}: .*largest reachable cost {largest}$"):
+        most_probable_within(distribution, table, 2 * largest, minimum=largest + 1)
+    with pytest.raises(UserError, match=rf"^minimum {largest}: it is above the target {smallest}"):
+        most_probable_within(distribution, table, smallest, minimum=largest)
+    with pytest.raises(ValueError, match="count 0"):
+        most_probable_within(distribution, table, largest, count=0)
+
+
+def test_a_gap_between_costs_is_reported() -> None:
+    table = Table(0, [torch.tensor([[10, 20]])], torch.tensor([0]))
+    with pytest.raises(UserError, match=r"^target 19, minimum 11: no architecture costs that, the smallest"):
+        most_probable_within(Joint([(1, 1, 1, 2, 1)]), table, 19, minimum=11)
