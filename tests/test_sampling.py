@@ -79,6 +79,23 @@ def test_the_generator_alone_decides(kind: type[Factorized] | type[Joint]) -> No
     assert not torch.equal(distribution.sample(50, generator), draws[0])
 
 
+@pytest.mark.parametrize("uniform", [0.0, 1.0 - 2.0**-53])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_ends_of_the_unit_interval_give_possible_choices(
+    kind: type[Factorized] | type[Joint], uniform: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def constant(size: tuple[int, ...], **options: object) -> torch.Tensor:
+        return torch.full(size, uniform, dtype=torch.float64)
+
+    monkeypatch.setattr(torch, "rand", constant)
+    for seed in range(20):
+        logits = random_distribution(kind, RAGGED, seed).logits.detach().clone()
+        logits[0].view(-1)[0] = -math.inf
+        distribution = kind(RAGGED, logits)
+        samples = distribution.sample(1, torch.Generator())
+        assert torch.isfinite(distribution.log_prob(samples)).all()
+
+
 def test_fixed_number() -> None:
     assert [FixedSamples(14)(entropy) for entropy in (0.0, 56.25)] == [14, 14]
     with pytest.raises(ValueError, match="number 0"):
