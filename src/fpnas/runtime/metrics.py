@@ -1,0 +1,70 @@
+"""The record of a run: one JSON object per line, appended, and the same figures as TensorBoard curves."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fpnas.errors import UserError
+from fpnas.files import read_text
+
+__all__ = ["MetricsLog", "read_metrics"]
+
+
+class MetricsLog:
+    """Appends records to `metrics.jsonl` of a run, the source of every report.
+
+    Durations go into fields whose names start with `seconds`: all others are equal in two runs of one seed.
+    """
+
+    def __init__(self, run_path: str | os.PathLike[str]) -> None:
+        # Importing TensorBoard takes a second; commands that write no record should not wait for it.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._file = (Path(run_path) / "metrics.jsonl").open("a", encoding="utf-8")
+        self._curves = SummaryWriter(str(run_path))
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record; numbers in it also become points at `record["step"]` of a TensorBoard curve."""
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+        step = record["step"]
+        for name, value in record.items():
+            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+                self._curves.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Finish both files."""
+        self._file.close()
+        self._curves.close()
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`, in order.
+
+    A last line without its end is what an interrupted write leaves; it is not a record and is left out.
+
+    Raises:
+        UserError: unreadable, or a whole line that is not a JSON object.
+    """
+    records = []
+    lines = read_text(path, "metrics file").split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise UserError(f"metrics file {path}: line {number}: a JSON object is expected")
+        records.append(record)
+    return records

@@ -1,0 +1,57 @@
+"""What a process sets up before a run: threads, seeds, the device."""
+
+import hashlib
+import os
+import random
+
+import numpy as np
+import torch
+
+from fpnas.errors import UserError
+
+__all__ = ["configure_threads", "generator_for", "pick_device", "seed_everything"]
+
+
+def configure_threads(threads: int | None) -> None:
+    """Limit the processor threads of this process; None takes all that the process may use."""
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        limit = os.environ.get("OMP_NUM_THREADS", "")
+        if limit.isdigit() and int(limit) > 0:
+            threads = min(threads, int(limit))
+    torch.set_num_threads(threads)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators, for libraries that draw from them; our own code takes a generator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def generator_for(seed: int, *purpose: str | int) -> torch.Generator:
+    """A generator on the processor for one purpose, independent of those for other purposes and seeds.
+
+    Args:
+        seed: of the run.
+        purpose: what is drawn, e.g. `"samples", step`; the same arguments give the same stream anywhere.
+    """
+    # repr keeps ("a", "b") and ("ab",), and 1 and "1", apart.
+    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    generator = torch.Generator()
+    generator.manual_seed(int.from_bytes(digest[:8], "big") % 2**63)
+    return generator
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for `auto`, `cpu` or `cuda`; `auto` is CUDA where there is one.
+
+    Raises:
+        UserError: another name, or CUDA where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {name}: one of auto, cpu, cuda is accepted")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("--device cuda: no CUDA device is available here; auto or cpu is accepted")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
