@@ -1,0 +1,29 @@
+# Every target works alone in a fresh clone: each makes the environment first, and a second call costs nothing.
+.PHONY: setup demo test check format
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/python examples/demo.py
+
+# Two workers with one thread each are faster than one with two: the networks of the tests are small.
+test: setup check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
