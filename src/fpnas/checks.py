@@ -1,4 +1,4 @@
-"""Checks of values read from files: one line that names the place, the value and what is accepted."""
+"""Checks of values that a user wrote: one line that names the place, the value and what is accepted."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +12,7 @@ __all__ = [
     "check_number",
     "check_one_of",
     "check_text",
+    "shown",
 ]
 
 _LONGEST_SHOWN = 60
@@ -19,7 +20,10 @@ _LONGEST_SHOWN = 60
 
 def shown(value: Any) -> str:
     """A value as it stands in a message: short, on one line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or a whole number of more than 4300 digits
+        text = f"a value of type {type(value).__name__} that is too large to show"
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
@@ -31,7 +35,7 @@ def check_mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def check_known_fields(table: dict[str, Any], accepted: Iterable[str], where: str) -> None:
-    """UserError if the table has a field that is not accepted: a misspelt field must not pass as a default."""
+    """UserError if the table has another field: a misspelt one must not pass as a default."""
     names = tuple(accepted)
     for field in table:
         if field not in names:
@@ -61,18 +65,43 @@ def check_number(table: dict[str, Any], field: str, low: float, high: float, whe
 
 
 def check_one_of(table: dict[str, Any], field: str, accepted: Iterable[Any], where: str) -> Any:
-    """The value in a field if it is one of the accepted ones, of the same kind; else UserError."""
+    """The accepted value in a field; else UserError. Of other kinds only a whole number for a float will do."""
     value = _required(table, field, where)
     options = tuple(accepted)
-    if not any(type(value) is type(option) and value == option for option in options):
-        listed = ", ".join(str(option) for option in options)
-        raise UserError(f"{where}: {field} = {shown(value)}: one of {listed} is accepted")
-    return value
+    for option in options:
+        same_kind = type(value) is type(option) or (type(value) is int and type(option) is float)
+        if same_kind and value == option:
+            return option
+    listed = ", ".join(str(option) for option in options)
+    raise UserError(f"{where}: {field} = {shown(value)}: one of {listed} is accepted")
 
 
 def check_text(table: dict[str, Any], field: str, where: str) -> str:
-    """The non-empty text in a field; else UserError."""
+    """The text in a field, non-empty, on one line; else UserError.
+
+    Line breaks would split messages that quote it, and lone surrogates could not be written to a file.
+    """
     value = _required(table, field, where)
-    if not isinstance(value, str) or not value.strip() or len(value) > 2000:
-        raise UserError(f"{where}: {field} = {shown(value)}: a text is expected")
+    if not isinstance(value, str) or not value.strip() or len(value) > 2000 or not value.isprintable():
+        raise UserError(f"{where}: {field} = {shown(value)}: one line of text is expected")
     return value
+
+
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def check_ranges(config: object, **ranges: tuple[float, float]) -> None:
+    """UserError if a field of a configuration is outside its range; a field that is None was left out."""
+    for field, (low, high) in ranges.items():
+        value = getattr(config, field)
+        if value is not None and not low <= value <= high:
+            raise UserError(f"{_option(field)} {value}: from {low:g} to {high:g} is accepted")
+
+
+def check_choices(config: object, **choices: tuple[str, ...]) -> None:
+    """UserError if a field of a configuration is not one of its choices."""
+    for field, accepted in choices.items():
+        value = getattr(config, field)
+        if value not in accepted:
+            raise UserError(f"{_option(field)} {shown(value)}: one of {', '.join(accepted)} is accepted")

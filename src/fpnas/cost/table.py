@@ -1,8 +1,8 @@
 """Costs of many architectures at once, from tables per group and neighbouring choice.
 
-A cost that adds up over blocks depends, for one group, on the group's own choices and on the channels that the
-group before it chose. So a table per group with a row per channel choice of its predecessor and a column per
-element of the group's product holds all there is to know; costs of a batch are look-ups.
+A cost that adds up over blocks depends, for one group, on the group's own choices and on the channels that
+the group before it chose. So a table per group with a row per channel choice of its predecessor and a column
+per element of the group's product holds all there is to know; costs of a batch are look-ups.
 """
 
 import itertools
@@ -49,6 +49,20 @@ class CostTable:
             total = total + self.table[group][previous, joint]
             previous = indices_KGV[:, group, _CHANNELS]
         return total
+
+    def expected(self, group_log_probs: Sequence[Tensor]) -> float:
+        """Exact mean cost under a distribution with independent groups.
+
+        Args:
+            group_log_probs: log-probability of every element of each group's product, shapes (J_g,).
+        """
+        total = float(self.prefix_cost)
+        previous = torch.ones(1, dtype=torch.float64)
+        for table, sizes, log_probs in zip(self.table, self.cardinalities, group_log_probs, strict=True):
+            probabilities = log_probs.detach().exp()
+            total += float(previous @ table.double() @ probabilities)
+            previous = probabilities.view(-1, sizes[_CHANNELS]).sum(0)
+        return total + float(previous @ self.head.double())
 
     def minimum(self) -> int:
         """Cost of the cheapest architecture, exactly (dynamic programming over groups)."""

@@ -141,3 +141,18 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def search_state_path(self) -> Path:
+        """Distribution and shared weights at the end of a search."""
+        return self.checkpoints / "final.safetensors"
+
+    @property
+    def weights_path(self) -> Path:
+        """Weights of a trained network."""
+        return self.path / "model.safetensors"
+
+    @property
+    def preprocessing_path(self) -> Path:
+        """What turns an image into a trained network's input."""
+        return self.path / "preprocessing.json"

@@ -1,0 +1,297 @@
+"""The search loop: one for all strategies.
+
+A strategy decides what is drawn and how the distribution learns; the loop owns the images, the supernet, its
+optimizer, the record and the result.
+"""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from fpnas.architecture import Architecture, architecture_to_json
+from fpnas.cost.table import build_cost_table
+from fpnas.derivation import most_probable_within
+from fpnas.errors import UserError
+from fpnas.files import write_json_atomic
+from fpnas.network_file import network_to_json
+from fpnas.network_spec import NetworkSpec
+from fpnas.nn.supernet import SuperNet
+from fpnas.runtime.checkpoint import save_weights
+from fpnas.runtime.metrics import MetricsLog
+from fpnas.runtime.progress import Progress
+from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.setup import configure_threads, generator_for, pick_device
+from fpnas.search_config import SearchConfig
+from fpnas.space import SearchSpace
+from fpnas.space_file import load_space
+from fpnas.strategies import STRATEGIES, StepTools, Strategy
+from fpnas.training.augment import Augment, normalise
+from fpnas.training.data import BatchStream, DataSet, class_balanced_halves, iterate
+from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
+from fpnas.training.load import load_data
+from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine
+from fpnas.training.supernet_trainer import SuperNetTrainer
+
+__all__ = ["CONVERGED_NATS", "SearchResult", "run_search", "search"]
+
+CONVERGED_NATS = 8.0
+"""A distribution over this entropy at the end has not settled: its mode is one of thousands like it."""
+
+LOGIT_TRAVEL = 12.0
+"""Adam moves a logit by about its rate per step: the rate is this over the number of architecture steps, so that a
+search of any length can take a distribution from uniform to settled."""
+
+LEARNING_RATE_RISE = 0.05
+CALIBRATION_IMAGES = 2048
+JUDGED_IMAGES = 5000
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, and what it took.
+
+    Attributes:
+        architecture: the most probable architecture within the budget.
+        network: the same, as a network for the data.
+        macs: its multiply-adds; `budget_share` is their share of the target.
+        log_probability: of the architecture, nats.
+        entropy_nats: of the distribution at the end; `converged` when it is under `CONVERGED_NATS`.
+        supernet_top1: accuracy with the supernet's weights on the architecture half, percent.
+        samples: architectures drawn in all.
+        forward_passes, backward_passes: architectures evaluated and trained, a batch each.
+        seconds: wall time of the search.
+    """
+
+    architecture: Architecture
+    network: NetworkSpec
+    macs: int
+    budget_share: float
+    log_probability: float
+    entropy_nats: float
+    converged: bool
+    supernet_top1: float
+    samples: int
+    forward_passes: int
+    backward_passes: int
+    seconds: float
+
+
+def run_search(config: SearchConfig) -> SearchResult:
+    """Search as the command line does: data and space by name, everything written to `config.output`.
+
+    Raises:
+        UserError: whatever is wrong with the configuration, the files or the data. Nothing was written then.
+    """
+    config.validate()
+    configure_threads(config.threads)
+    space = load_space(config.space)
+    RunDirectory.check_free(config.output)
+    dataset = load_data(
+        config.data,
+        image_size=config.image_size,
+        default_image_size=space.input_size,
+        max_images=config.max_images,
+        seed=config.seed,
+        workers=config.workers,
+        on_bad_image=config.on_bad_image,
+        parts=("train",),
+    )
+    return search(space, dataset, config, write=True)
+
+
+def search(
+    space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write: bool = False
+) -> SearchResult:
+    """Search a space on a data set.
+
+    Args:
+        space: what is searched.
+        dataset: only its training images are used, in two class-balanced halves.
+        config: `data`, `space` and the loading options in it are not looked at.
+        write: whether `config.output` becomes the run directory; else nothing is written.
+
+    Raises:
+        UserError: a budget, an image size or a batch size that cannot be met.
+        FloatingPointError: the loss is not finite.
+    """
+    assert dataset.train is not None
+    images_of = dataset.train
+    target = config.target()
+    costs = build_cost_table(
+        space,
+        input_size=dataset.image_size,
+        in_channels=dataset.in_channels,
+        num_classes=len(dataset.class_names),
+    )
+    if target < costs.minimum():
+        raise UserError(
+            f"--target-macs {config.target_macs}: the smallest network of space {space.name} at "
+            f"{dataset.image_size} pixels has {costs.minimum()} MACs; that or more is accepted"
+        )
+    weight_half, architecture_half = class_balanced_halves(images_of.labels, config.seed)
+    streams = [
+        BatchStream(images_of, half, size, generator_for(config.seed, name), workers=config.workers)
+        for name, half, size in (
+            ("weight batches", weight_half, config.batch_size),
+            ("architecture batches", architecture_half, config.architecture_batch_size),
+        )
+    ]
+    steps_per_epoch = len(weight_half) // config.batch_size
+    total_steps = steps_per_epoch * config.epochs
+    strategy = build_strategy(space, config, total_steps)
+    device = pick_device(config.device)
+    torch.manual_seed(config.seed)
+    supernet = SuperNet(space, dataset.in_channels, len(dataset.class_names))
+    trainer = SuperNetTrainer(
+        supernet.to(device, memory_format=torch.channels_last),
+        build_optimizer(
+            supernet, name="sgd", learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        ),
+        input_size=dataset.image_size,
+        in_channels=dataset.in_channels,
+        num_classes=len(dataset.class_names),
+    )
+    augment = Augment(dataset.flip, dataset.shift)
+    augment_generator = generator_for(config.seed, "augment")
+
+    def cross_entropy(indices_KGV: Tensor) -> Tensor:
+        images, labels = streams[1].next()
+        images = normalise(images, dataset.mean, dataset.std, device)
+        return trainer.cross_entropy(images, labels.to(device), indices_KGV)
+
+    def train_weights(indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
+        images, labels = streams[0].next()
+        images = normalise(augment(images, augment_generator), dataset.mean, dataset.std, device)
+        return trainer.train_weights(images, labels.to(device), indices_nGV, weight_n)
+
+    def supernet_top1(indices_GV: Tensor) -> float:
+        """Accuracy of an architecture with the shared weights, batch norm recalibrated on the weight half."""
+        network = trainer.supernet.extract(trainer.spec(indices_GV))
+        spread = torch.linspace(0, len(weight_half) - 1, min(len(weight_half), CALIBRATION_IMAGES)).long()
+        calibration = iterate(images_of, 256, weight_half[spread], config.workers)
+        recalibrate_batch_norm(
+            network, (normalise(images, dataset.mean, dataset.std, device) for images, _ in calibration)
+        )
+        spread = torch.linspace(
+            0, len(architecture_half) - 1, min(len(architecture_half), JUDGED_IMAGES)
+        ).long()
+        judged = iterate(images_of, 500, architecture_half[spread], config.workers)
+        batches = (
+            (normalise(images, dataset.mean, dataset.std, device), labels.to(device))
+            for images, labels in judged
+        )
+        return accuracy(network, batches).top1
+
+    run = RunDirectory.create(config.output, "search", asdict(config)) if write else None
+    if run:
+        write_json_atomic(
+            run.path / "split.json",
+            {"weight_half": weight_half.tolist(), "architecture_half": architecture_half.tolist()},
+        )
+    log = MetricsLog(run.path) if run else None
+    started = time.perf_counter()
+    samples = 0
+    with Progress(total_steps, quiet=config.quiet) as progress:
+        for step in range(total_steps):
+            done = step / total_steps
+            set_learning_rate(
+                trainer.optimizer, config.learning_rate * warm_up_cosine(done, LEARNING_RATE_RISE)
+            )
+            figures = strategy.step(
+                StepTools(
+                    progress=done,
+                    warm_up=step < config.warmup() * steps_per_epoch,
+                    generator=generator_for(config.seed, "step", step),
+                    costs=costs,
+                    target=target,
+                    cross_entropy=cross_entropy,
+                    train_weights=train_weights,
+                )
+            )
+            samples += int(figures["samples"])
+            if not math.isfinite(figures["loss"]):
+                raise FloatingPointError(
+                    f"step {step}: the loss is {figures['loss']}; a lower --learning-rate may help"
+                )
+            if log:
+                log.write({"step": step, **figures})
+            if (step + 1) % steps_per_epoch:
+                progress.update(step + 1)
+                continue
+            entropy = strategy.distribution.entropy().item()
+            mode = strategy.distribution.mode()
+            epoch_figures = {
+                "epoch": (step + 1) // steps_per_epoch,
+                "entropy_nats": entropy,
+                "samples_so_far": samples,
+                "expected_macs": costs.expected(strategy.distribution.group_log_probs()),
+                "mode_macs": int(costs.cost(mode[None])[0]),
+                "mode_top1": supernet_top1(mode),
+            }
+            progress.update(
+                step + 1,
+                nats=entropy,
+                K=int(figures["samples"]),
+                macs_of_target=epoch_figures["expected_macs"] / target,
+                top1=epoch_figures["mode_top1"],
+            )
+            if log:
+                seconds = time.perf_counter() - started
+                log.write({"step": step, **epoch_figures, "seconds": seconds})
+    (best,) = most_probable_within(strategy.distribution, costs, target)
+    entropy = strategy.distribution.entropy().item()
+    result = SearchResult(
+        architecture=Architecture.of(best.indices),
+        network=trainer.spec(best.indices),
+        macs=best.cost,
+        budget_share=best.cost / target,
+        log_probability=best.log_prob,
+        entropy_nats=entropy,
+        converged=entropy < CONVERGED_NATS,
+        supernet_top1=supernet_top1(best.indices),
+        samples=samples,
+        forward_passes=trainer.forward_passes,
+        backward_passes=trainer.backward_passes,
+        seconds=time.perf_counter() - started,
+    )
+    if run and log:
+        log.close()
+        write_result(run, space, strategy, trainer.supernet, result)
+    return result
+
+
+def build_strategy(space: SearchSpace, config: SearchConfig, total_steps: int) -> Strategy:
+    """The strategy a configuration names. Raises UserError when there is none of that name."""
+    if config.strategy not in STRATEGIES:
+        raise UserError(f"--strategy {config.strategy}: one of {', '.join(STRATEGIES)} is accepted")
+    learning_steps = total_steps * (1 - config.warmup() / config.epochs)
+    return STRATEGIES[config.strategy](
+        space,
+        learning_rate=config.architecture_learning_rate or LOGIT_TRAVEL / learning_steps,
+        samples_per_nat=config.samples_per_nat,
+        likelihood_scale=config.likelihood_scale,
+        budget_floor=config.budget_floor,
+        resample=config.weight_step == "resample",
+        joint_from=config.joint_from,
+    )
+
+
+def write_result(
+    run: RunDirectory, space: SearchSpace, strategy: Strategy, supernet: SuperNet, result: SearchResult
+) -> None:
+    """Write what a search found, and what a later derivation needs."""
+    weights = {f"supernet.{name}": tensor for name, tensor in supernet.state_dict().items()}
+    distribution = strategy.distribution
+    save_weights(
+        run.search_state_path,
+        weights | {"distribution.logits": distribution.logits},
+        {"distribution": distribution.kind, "space": space.digest},
+    )
+    write_json_atomic(run.architecture_path, architecture_to_json(space, result.architecture))
+    write_json_atomic(run.network_path, network_to_json(result.network))
+    plain = asdict(result)
+    del plain["architecture"], plain["network"]
+    write_json_atomic(run.result_path, plain)

@@ -1,0 +1,105 @@
+"""Configuration of a search: every field is an option of `fpnas search` and a line of its YAML file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpnas.checks import check_choices, check_ranges
+from fpnas.quantities import parse_quantity
+
+__all__ = ["SearchConfig"]
+
+
+@dataclass
+class SearchConfig:
+    """What a search is given. Shares are of all steps of the search, so that one default serves any length.
+
+    Attributes:
+        data: `digits`, `fashion-mnist`, a folder with train/ and val/ class folders, or a timm data set name.
+        space: a built-in search space or a TOML file.
+        target_macs: the budget, multiply-adds per image, e.g. 2.5M.
+        output: the run directory to create.
+        strategy: how the distribution over architectures learns.
+        seed: of everything random.
+        epochs: passes over the half of the training images that the weights learn from.
+        warmup_epochs: epochs at the start in which only the weights learn; a fifth of the epochs when left out.
+        batch_size: images of a weight step.
+        architecture_batch_size: images every sampled architecture is judged by in an architecture step.
+        learning_rate: peak rate of the weights (SGD with Nesterov momentum 0.9, cosine).
+        weight_decay: of convolution and linear weights.
+        architecture_learning_rate: Adam's rate for the distribution; fitted to the number of steps when left out.
+        samples_per_nat: lambda: architectures drawn per nat of entropy.
+        likelihood_scale: factor on the mean cross-entropy in an architecture's log-likelihood.
+        budget_floor: share of the target that an architecture costs at least to be drawn; 0 for no floor.
+        weight_step: `resample` trains one architecture drawn by its weight, `all` trains every sampled one.
+        joint_from: share of the search after which the factorized distribution becomes the joint one.
+        max_images: size of a class-balanced subset of the training images; all when left out.
+        image_size: side of the images, pixels; the data's own, or the space's for folders, when left out.
+        workers: processes that load images.
+        threads: of the processor; all that this process may use when left out.
+        device: `auto`, `cpu` or `cuda`.
+        on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
+        quiet: no progress on standard error.
+    """
+
+    data: str
+    space: str
+    target_macs: str
+    output: Path
+    strategy: str = "fp-nas"
+    seed: int = 0
+    epochs: int = 20
+    warmup_epochs: int | None = None
+    batch_size: int = 128
+    architecture_batch_size: int = 64
+    learning_rate: float = 0.1
+    weight_decay: float = 2e-5
+    architecture_learning_rate: float | None = None
+    samples_per_nat: float = 0.25
+    likelihood_scale: float = 32.0
+    budget_floor: float = 0.95
+    weight_step: str = "resample"
+    joint_from: float = 0.5
+    max_images: int | None = None
+    image_size: int | None = None
+    workers: int = 2
+    threads: int | None = None
+    device: str = "auto"
+    on_bad_image: str = "error"
+    quiet: bool = False
+
+    def target(self) -> int:
+        """The budget in multiply-adds. Raises UserError when it is not a quantity."""
+        return parse_quantity(self.target_macs, "--target-macs")
+
+    def warmup(self) -> int:
+        """Epochs in which only the weights learn."""
+        return round(self.epochs / 5) if self.warmup_epochs is None else self.warmup_epochs
+
+    def validate(self) -> None:
+        """Raises UserError for a value that no search can work with: option, value, what is accepted."""
+        self.target()
+        check_ranges(
+            self,
+            seed=(0, 2**31 - 1),
+            epochs=(1, 10**6),
+            warmup_epochs=(0, self.epochs - 1),
+            batch_size=(2, 10**6),
+            architecture_batch_size=(2, 10**6),
+            learning_rate=(1e-9, 1e3),
+            weight_decay=(0, 1),
+            architecture_learning_rate=(1e-9, 1e3),
+            samples_per_nat=(1e-3, 100),
+            likelihood_scale=(1e-6, 1e9),
+            budget_floor=(0, 1),
+            joint_from=(0, 1),
+            max_images=(1, 10**12),
+            image_size=(1, 4096),
+            workers=(0, 256),
+            threads=(1, 1024),
+        )
+        check_choices(
+            self,
+            weight_step=("resample", "all"),
+            device=("auto", "cpu", "cuda"),
+            on_bad_image=("error", "skip"),
+        )

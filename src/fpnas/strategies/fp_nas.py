@@ -1,0 +1,123 @@
+"""FP-NAS: a learned distribution, sampled in proportion to its entropy, factorized first and joint later.
+
+Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/results.md` measures:
+
+- The budget conditions the samples. Eq. 7 subtracts a share of the hinge cost, which draws nobody towards the
+  budget from below: shallow networks, which a supernet learns sooner, then win and leave it unused. Here every
+  architecture that is evaluated or trained, in the warm-up too, is drawn from the distribution *given* that its cost
+  lies between `budget_floor` and 1 times the target. The gradient is that of the evidence under a prior that
+  holds such architectures alone, so there is no weight of a cost term to set, and networks compete with their equals.
+- One architecture, drawn by its weight, trains the shared weights: an unbiased estimate of the paper's gradient
+  over all samples, at the price of one backward pass.
+- The likelihood is sharper than the mean over a batch (`likelihood_scale`).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from fpnas.distribution import Distribution, Factorized
+from fpnas.objective import architecture_loss, importance_weights
+from fpnas.sampling import AdaptiveSamples, sample_within_budget
+from fpnas.space import SearchSpace
+from fpnas.strategies.base import StepTools
+
+__all__ = ["FpNas"]
+
+
+RATE_GROWTH = 10.0
+
+
+def growth(phase: float) -> float:
+    """Factor on the mean rate at a share of the learning phase; its mean over the phase is 1."""
+    return RATE_GROWTH**phase * math.log(RATE_GROWTH) / (RATE_GROWTH - 1)
+
+
+class FpNas:
+    """The default strategy.
+
+    Args:
+        space: what is searched.
+        learning_rate: Adam's mean rate for the distribution's logits; it grows tenfold, exponentially, from the end
+            of the warm-up to the end of the search (TuNAS), since an untrained supernet's verdicts are worth little.
+        samples_per_nat: lambda of the adaptive number of samples.
+        likelihood_scale: factor on the mean cross-entropy.
+        budget_floor: least cost of an architecture that is drawn, as a share of the target.
+        resample: whether one architecture drawn by weight is trained, or every sampled one.
+        joint_from: share of the search at which the distribution becomes the joint one.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        learning_rate: float,
+        samples_per_nat: float,
+        likelihood_scale: float,
+        budget_floor: float,
+        resample: bool,
+        joint_from: float,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.number_of_samples = AdaptiveSamples(samples_per_nat)
+        self.likelihood_scale = likelihood_scale
+        self.budget_floor = budget_floor
+        self.resample = resample
+        self.joint_from = joint_from
+        self._learning_from = 0.0
+        self._use(Factorized(space.cardinalities))
+
+    def _use(self, distribution: Distribution) -> None:
+        self.distribution = distribution
+        self.optimizer = torch.optim.Adam(distribution.parameters())
+
+    def step(self, tools: StepTools) -> dict[str, float]:
+        """One architecture step and one weight step; in the warm-up the weight step alone."""
+        if tools.progress >= self.joint_from and isinstance(self.distribution, Factorized):
+            self._use(self.distribution.to_joint())
+        if tools.warm_up:
+            self._learning_from = tools.progress
+            return self._warm_up_step(tools)
+        phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * growth(phase)
+        samples = self.number_of_samples(self.distribution.entropy().item())
+        indices_KGV, acceptance = self._draw(tools, samples)
+        cross_entropy_K = tools.cross_entropy(indices_KGV).double().cpu()
+        weight_K = importance_weights(-self.likelihood_scale * cross_entropy_K)
+        self.optimizer.zero_grad()
+        architecture_loss(weight_K, self.distribution.log_prob(indices_KGV)).backward()
+        self.optimizer.step()
+        return {
+            "samples": samples,
+            "loss": self._weight_step(tools, indices_KGV, weight_K),
+            "architecture_loss": float(cross_entropy_K.mean()),
+            "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
+            "acceptance": acceptance,
+        }
+
+    def _draw(self, tools: StepTools, samples: int) -> tuple[Tensor, float]:
+        return sample_within_budget(
+            self.distribution,
+            tools.costs,
+            samples,
+            low=self.budget_floor * tools.target,
+            high=tools.target,
+            generator=tools.generator,
+        )
+
+    def _warm_up_step(self, tools: StepTools) -> dict[str, float]:
+        indices_1GV, acceptance = self._draw(tools, 1)
+        return {
+            "samples": 1,
+            "loss": float(tools.train_weights(indices_1GV, torch.ones(1))),
+            "sampled_cost": float(tools.costs.cost(indices_1GV)[0]),
+            "acceptance": acceptance,
+        }
+
+    def _weight_step(self, tools: StepTools, indices_KGV: Tensor, weight_K: Tensor) -> float:
+        if self.resample:
+            chosen = torch.multinomial(weight_K, 1, generator=tools.generator)
+            return float(tools.train_weights(indices_KGV[chosen], torch.ones(1)))
+        return float((tools.train_weights(indices_KGV, weight_K) * weight_K).sum())

@@ -1,0 +1,79 @@
+"""Configuration of a training: every field is an option of `fpnas train` and a line of its YAML file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpnas.checks import check_choices, check_ranges
+
+__all__ = ["TrainConfig"]
+
+
+@dataclass
+class TrainConfig:
+    """What a training is given.
+
+    Attributes:
+        data: `digits`, `fashion-mnist`, a folder with train/ and val/ class folders, or a timm data set name.
+        output: the run directory to create.
+        seed: of everything random.
+        epochs: passes over the training images.
+        warmup_epochs: epochs at the start over which the learning rate rises.
+        batch_size: images of a step.
+        optimizer: `sgd` (Nesterov momentum 0.9) or `rmsprop` (TensorFlow's form).
+        learning_rate: peak rate; a cosine leads from it to 0.
+        weight_decay: of convolution and linear weights.
+        label_smoothing: share of the label that is spread over all classes.
+        ema_decay: of the moving average of the weights, whose accuracy is the result; 0 for none.
+        augment: flips and shifts where the data allow them.
+        max_images: size of a class-balanced subset of the training images; all when left out.
+        image_size: side of the images, pixels; the network's when left out.
+        workers: processes that load images.
+        threads: of the processor; all that this process may use when left out.
+        device: `auto`, `cpu` or `cuda`.
+        on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
+        quiet: no progress on standard error.
+    """
+
+    data: str
+    output: Path
+    seed: int = 0
+    epochs: int = 20
+    warmup_epochs: float = 1.0
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    learning_rate: float = 0.2
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.995
+    augment: bool = True
+    max_images: int | None = None
+    image_size: int | None = None
+    workers: int = 2
+    threads: int | None = None
+    device: str = "auto"
+    on_bad_image: str = "error"
+    quiet: bool = False
+
+    def validate(self) -> None:
+        """Raises UserError for a value that no training can work with: option, value, what is accepted."""
+        check_ranges(
+            self,
+            seed=(0, 2**31 - 1),
+            epochs=(1, 10**6),
+            warmup_epochs=(0, self.epochs),
+            batch_size=(2, 10**6),
+            learning_rate=(1e-9, 1e3),
+            weight_decay=(0, 1),
+            label_smoothing=(0, 0.999),
+            ema_decay=(0, 0.999999),
+            max_images=(1, 10**12),
+            image_size=(1, 4096),
+            workers=(0, 256),
+            threads=(1, 1024),
+        )
+        check_choices(
+            self,
+            optimizer=("sgd", "rmsprop"),
+            device=("auto", "cpu", "cuda"),
+            on_bad_image=("error", "skip"),
+        )

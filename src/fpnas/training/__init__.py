@@ -1,0 +1,1 @@
+"""Parts of training: data, augmentation, optimizers, evaluation."""

@@ -1,0 +1,46 @@
+"""From stored images to a network's input: random flips and shifts on whole batches, then normalisation."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["Augment", "normalise"]
+
+
+def normalise(
+    images: Tensor, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device | None = None
+) -> Tensor:
+    """uint8 images (B, C, H, W) as float32 with mean 0 and deviation 1 per channel, channels last, on the device."""
+    values = images.to(device).float()
+    scale = torch.tensor(std, device=device).view(1, -1, 1, 1) * 255
+    offset = torch.tensor(mean, device=device).view(1, -1, 1, 1) * 255
+    return ((values - offset) / scale).contiguous(memory_format=torch.channels_last)
+
+
+class Augment:
+    """Random horizontal flips and shifts, each image its own, in one gather for the batch.
+
+    Args:
+        flip: whether half of the images are mirrored.
+        shift: the most pixels an image moves, in both directions; what comes into view is 0.
+    """
+
+    def __init__(self, flip: bool, shift: int) -> None:
+        self.flip = flip
+        self.shift = shift
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Augmented images, uint8 (B, C, H, W); the generator is one for the CPU."""
+        batch, _, height, width = images.shape
+        columns = torch.arange(width).expand(batch, width)
+        rows = torch.arange(height).expand(batch, height)
+        if self.flip:
+            mirrored = torch.rand(batch, 1, generator=generator) < 0.5
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        if self.shift:
+            images = torch.nn.functional.pad(images, (self.shift,) * 4)
+            offsets = torch.randint(2 * self.shift + 1, (2, batch, 1), generator=generator)
+            columns, rows = columns + offsets[0], rows + offsets[1]
+        picked = torch.arange(batch, device=images.device)[:, None, None]
+        rows, columns = rows.to(images.device), columns.to(images.device)
+        # Advanced indices around the channel slice: the channel comes last, and goes back to its place.
+        return images[picked, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,210 @@
+"""Images for search and training: what `--data` names, in class-balanced parts and in batches.
+
+Images are held as uint8 in memory wherever they fit, so that a batch is one index operation; folders too large for
+that are decoded ahead of the loop by threads.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fpnas.errors import UserError
+
+__all__ = [
+    "BatchStream",
+    "DataSet",
+    "ImageSource",
+    "ImagesInMemory",
+    "class_balanced_halves",
+    "class_balanced_subset",
+    "iterate",
+]
+
+Batch = tuple[Tensor, Tensor]
+
+
+class ImageSource(Protocol):
+    """Labelled images by index.
+
+    Attributes:
+        labels: class of each image, int64, shape (N,).
+        in_memory: whether `batch` only indexes; else it decodes files and gains from threads.
+    """
+
+    labels: Tensor
+    in_memory: bool
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Images at these indices, uint8, shape (B, C, H, W)."""
+        ...
+
+
+class ImagesInMemory:
+    """Images held as one tensor. Args: images uint8 (N, C, H, W), labels int64 (N,)."""
+
+    in_memory = True
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images and {len(labels)} labels")
+        self.images = images
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """Images at these indices, uint8, shape (B, C, H, W)."""
+        return self.images[indices]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What `--data` names.
+
+    Attributes:
+        class_names: by label.
+        in_channels: 1 or 3.
+        image_size: side of the images, pixels.
+        mean, std: of the training images, per channel, on a scale from 0 to 1.
+        flip: whether a mirrored image is of the same class.
+        shift: pixels an image may be shifted by in training.
+        train, test: images; None for a part that was not asked for.
+        skipped: unreadable images that were left out.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    in_channels: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    flip: bool
+    shift: int
+    train: ImageSource | None
+    test: ImageSource | None
+    skipped: int = 0
+
+
+def _shuffled_classes(labels: Tensor, seed: int) -> list[Tensor]:
+    """Indices of each class that occurs, shuffled."""
+    generator = torch.Generator().manual_seed(seed)
+    members = (torch.nonzero(labels == label).flatten() for label in labels.unique())
+    return [indices[torch.randperm(len(indices), generator=generator)] for indices in members]
+
+
+def class_balanced_halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Two halves that share each class evenly; the odd images of classes go to the halves in turn.
+
+    Args:
+        labels: shape (N,).
+        seed: decides who goes where.
+
+    Returns:
+        Sorted, disjoint indices that together cover all images.
+    """
+    first, second, odd = [], [], 0
+    for indices in _shuffled_classes(labels, seed):
+        middle = (len(indices) + odd) // 2
+        odd = (odd + len(indices)) % 2
+        first.append(indices[:middle])
+        second.append(indices[middle:])
+    return torch.cat(first).sort().values, torch.cat(second).sort().values
+
+
+def class_balanced_subset(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Sorted indices of a subset that has every class as evenly as the images allow.
+
+    Raises:
+        UserError: fewer images than classes are asked for.
+    """
+    if count >= len(labels):
+        return torch.arange(len(labels))
+    classes = _shuffled_classes(labels, seed)
+    if count < len(classes):
+        raise UserError(
+            f"--max-images {count}: the data have {len(classes)} classes; that many or more are accepted"
+        )
+    taken = [0] * len(classes)
+    remaining = count
+    while remaining:
+        open_classes = [index for index, members in enumerate(classes) if taken[index] < len(members)]
+        share = max(1, remaining // len(open_classes))
+        for index in open_classes[:remaining]:
+            more = min(share, len(classes[index]) - taken[index], remaining)
+            taken[index] += more
+            remaining -= more
+    return torch.cat([members[:number] for members, number in zip(classes, taken, strict=True)]).sort().values
+
+
+def _batches(source: ImageSource, index_batches: Iterator[Tensor], workers: int) -> Iterator[Batch]:
+    """Batches for lists of indices, decoded ahead by threads where there is something to decode."""
+    if source.in_memory or workers == 0:
+        for indices in index_batches:
+            yield source.batch(indices), source.labels[indices]
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        pending: list[tuple[Tensor, Future[Tensor]]] = []
+        for indices in index_batches:
+            pending.append((indices, pool.submit(source.batch, indices)))
+            if len(pending) > 2 * workers:
+                ready, future = pending.pop(0)
+                yield future.result(), source.labels[ready]
+        for ready, future in pending:
+            yield future.result(), source.labels[ready]
+
+
+def iterate(
+    source: ImageSource, batch_size: int, indices: Tensor | None = None, workers: int = 0
+) -> Iterator[Batch]:
+    """Batches of images and labels in order, the last one smaller; of all images or those at `indices`."""
+    indices = torch.arange(len(source)) if indices is None else indices
+    return _batches(source, iter(indices.split(batch_size)), workers)
+
+
+class BatchStream:
+    """Endless full batches, reshuffled for every pass.
+
+    Args:
+        source: the images.
+        indices: those to draw from.
+        batch_size: images of a batch; the rest of a pass is dropped.
+        generator: decides the order.
+        workers: threads that decode ahead.
+
+    Raises:
+        UserError: a batch is larger than what there is to draw from.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        indices: Tensor,
+        batch_size: int,
+        generator: torch.Generator,
+        workers: int = 0,
+    ) -> None:
+        if batch_size > len(indices):
+            raise UserError(
+                f"--batch-size {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
+            )
+        self._indices = indices
+        self._batch_size = batch_size
+        self._generator = generator
+        self._iterator = _batches(source, self._order(), workers)
+
+    def _order(self) -> Iterator[Tensor]:
+        while True:
+            order = self._indices[torch.randperm(len(self._indices), generator=self._generator)]
+            full = len(order) // self._batch_size * self._batch_size
+            yield from order[:full].split(self._batch_size)
+
+    def next(self) -> Batch:
+        """The next batch: uint8 images (B, C, H, W) and labels (B,)."""
+        return next(self._iterator)

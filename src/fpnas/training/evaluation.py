@@ -1,0 +1,72 @@
+"""Accuracy of a network, and the batch-norm statistics it needs before any accuracy is reported."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Accuracy", "accuracy", "recalibrate_batch_norm"]
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of images whose class is the network's first, or among its first five, in percent."""
+
+    top1: float
+    top5: float
+    images: int
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, batches: Iterable[Batch]) -> Accuracy:
+    """Accuracy in eval mode; the model's mode is restored.
+
+    Args:
+        model: gives logits (B, classes).
+        batches: normalised images (B, C, H, W) and labels (B,), on the model's device.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    was_training = model.training
+    model.eval()
+    first = five = images = 0
+    for inputs, labels in batches:
+        logits = model(inputs)
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        hits = ranked == labels[:, None]
+        first += int(hits[:, 0].sum())
+        five += int(hits.any(dim=1).sum())
+        images += len(labels)
+    model.train(was_training)
+    if not images:
+        raise ValueError("accuracy of no images")
+    return Accuracy(100 * first / images, 100 * five / images, images)
+
+
+@torch.no_grad()
+def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace running statistics by the mean over these batches; weights and mode stay as they are.
+
+    Weights that were trained under other widths have no statistics of this network's (FBNetV2, OFA and others
+    recalibrate for the same reason).
+
+    Args:
+        model: with batch norm layers.
+        batches: normalised images (B, C, H, W).
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in norms]
+    was_training = model.training
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # a cumulative mean, every batch the same weight
+    model.train()
+    for images in batches:
+        model(images)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    model.train(was_training)

@@ -1,0 +1,78 @@
+"""What a strategy does to a supernet: judge architectures on one half of the images, train weights on the other."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fpnas.architecture import Architecture
+from fpnas.network_spec import NetworkSpec, resolve
+from fpnas.nn.supernet import SuperNet
+
+__all__ = ["SuperNetTrainer"]
+
+
+class SuperNetTrainer:
+    """A supernet, its optimizer, and counts of what was computed.
+
+    Args:
+        supernet: the shared weights, on their device.
+        optimizer: of the supernet's parameters.
+        input_size: of the images, pixels.
+        in_channels, num_classes: of the data.
+        gradient_norm: gradients are scaled down to this norm; a rarely drawn slice can have a wild one.
+
+    Attributes:
+        forward_passes, backward_passes: architectures evaluated without, and trained with, a gradient.
+    """
+
+    def __init__(
+        self,
+        supernet: SuperNet,
+        optimizer: torch.optim.Optimizer,
+        *,
+        input_size: int,
+        in_channels: int,
+        num_classes: int,
+        gradient_norm: float = 5.0,
+    ) -> None:
+        self.supernet = supernet
+        self.optimizer = optimizer
+        self.gradient_norm = gradient_norm
+        self.forward_passes = 0
+        self.backward_passes = 0
+        self._input = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
+
+    def spec(self, indices_GV: Tensor) -> NetworkSpec:
+        """The network of choice indices (G, V), for this data."""
+        return resolve(self.supernet.space, Architecture.of(indices_GV), **self._input)
+
+    @torch.no_grad()
+    def cross_entropy(self, images: Tensor, labels: Tensor, indices_KGV: Tensor) -> Tensor:
+        """Mean cross-entropies of architectures, batch norm by the batch's own statistics: nats, shape (K,).
+
+        An architecture that is listed more than once is evaluated once.
+        """
+        unique, inverse = torch.unique(indices_KGV, dim=0, return_inverse=True)
+        self.supernet.train()
+        losses = [F.cross_entropy(self.supernet(images, self.spec(row)), labels) for row in unique]
+        self.forward_passes += len(losses)
+        return torch.stack(losses)[inverse.to(labels.device)]
+
+    def train_weights(self, images: Tensor, labels: Tensor, indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
+        """One gradient step for the weighted sum of cross-entropies; gives them, shape (n,), detached.
+
+        The graphs are freed one by one, so memory is that of one network.
+        """
+        unique, inverse = torch.unique(indices_nGV, dim=0, return_inverse=True)
+        weights = torch.zeros(len(unique), dtype=weight_n.dtype).index_add_(0, inverse, weight_n)
+        self.supernet.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for row, weight in zip(unique, weights.tolist(), strict=True):
+            loss = F.cross_entropy(self.supernet(images, self.spec(row)), labels)
+            (weight * loss).backward()
+            losses.append(loss.detach().cpu())
+        self.backward_passes += len(losses)
+        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.gradient_norm)
+        self.optimizer.step()
+        return torch.stack(losses)[inverse]
