@@ -16,12 +16,13 @@ from fpnas.errors import UserError
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, class_balanced_subset
 from fpnas.training.folders import decode, load_images, scan_folder
 
-__all__ = ["load_data"]
+__all__ = ["fashion_mnist_folder", "load_data"]
 
 ACCEPTED = "digits, fashion-mnist, a folder with train/ and val/ class folders, or a name of timm such as torch/cifar10"
 FASHION_MNIST_FOLDERS = (
     Path("/usr/share/datasets/fashion-mnist"),  # where Debian's package dataset-fashion-mnist puts it
     Path.home() / ".cache" / "fpnas" / "fashion-mnist",
+    Path.home() / ".cache" / "fpnas" / "fashion-mnist" / "FashionMNIST" / "raw",  # where torchvision unpacks it
 )
 FASHION_MNIST_CLASSES = (
     "T-shirt/top",
@@ -210,13 +211,21 @@ def _read_idx(path: Path) -> Tensor:
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
 
 
-def _find_fashion_mnist() -> Path:
+def fashion_mnist_folder() -> Path | None:
+    """Where Fashion-MNIST lies on this machine; None where it doesn't."""
     for folder in FASHION_MNIST_FOLDERS:
         if all(_idx_path(folder, part, kind) for part in IDX_FILES for kind in ("images", "labels")):
             return folder
+    return None
+
+
+def _find_fashion_mnist() -> Path:
+    found = fashion_mnist_folder()
+    if found is not None:
+        return found
     from torchvision.datasets import FashionMNIST
 
-    cache = FASHION_MNIST_FOLDERS[-1]
+    cache = FASHION_MNIST_FOLDERS[1]
     try:
         FashionMNIST(str(cache), train=True, download=True)
     except (OSError, RuntimeError) as error:
