@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fpnas.checks import check_known_fields, check_mapping, check_one_of, shown
+from fpnas.checks import check_known_fields, check_mapping, check_one_of, check_text, shown
 from fpnas.errors import UserError
 from fpnas.space import VARIABLES, SearchSpace
 
@@ -61,6 +61,7 @@ def architecture_from_json(space: SearchSpace, content: dict[str, Any], where: s
     """
     check_known_fields(content, ("format", "space", "digest", "groups"), where)
     check_one_of(content, "format", [ARCHITECTURE_FORMAT], where)
+    check_text(content, "space", where)
     if content.get("digest") != space.digest:
         raise UserError(
             f"{where}: digest = {shown(content.get('digest'))}: space {space.name} has {space.digest}; "
@@ -74,10 +75,10 @@ def architecture_from_json(space: SearchSpace, content: dict[str, Any], where: s
         place = f"{where}: group {number}"
         table = check_mapping(row, place)
         check_known_fields(table, ("name", *VARIABLES), place)
+        check_one_of(table, "name", [group.name], place)
         indices.append(
             tuple(
-                choice.values.index(check_one_of(table, choice.name, choice.values, place))
-                for choice in group.choices
+                choice.values.index(check_one_of(table, choice.name, choice.values, place)) for choice in group.choices
             )
         )
     return Architecture(tuple(indices))

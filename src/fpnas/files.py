@@ -29,6 +29,8 @@ def read_text(path: str | os.PathLike[str], kind: str) -> str:
         raise UserError(f"{kind} {path}: not a UTF-8 text file") from None
     except OSError as error:
         raise UserError(f"{kind} {path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UserError(f"{kind} {os.fspath(path)!r}: not a path") from None
 
 
 def read_json(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:

@@ -112,7 +112,8 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
         )
         if block.hidden > _MAXIMUM_CHANNELS:
             raise UserError(
-                f"{place}: expansion = {block.expansion:g} of {channels} channels: at most {_MAXIMUM_CHANNELS} wide"
+                f"{place}: expansion = {block.expansion:g}: of {channels} channels that is {block.hidden}; "
+                f"at most {_MAXIMUM_CHANNELS} are accepted"
             )
         blocks.append(block)
         channels = block.channels
@@ -125,6 +126,15 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
         blocks=tuple(blocks),
         head=head,
         gate=gate,
-        published={str(key): value for key, value in published.items() if isinstance(value, int | float)},
+        published={key: _published_number(published, key, f"{where}: published") for key in published},
     )
-    return spec.at_input_size(input_size)
+    try:
+        return spec.at_input_size(input_size)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _published_number(table: dict[str, Any], field: str, where: str) -> int | float:
+    """A figure as it stands, so that whole numbers stay exact."""
+    check_number(table, field, 0, 1e18, where)
+    return table[field]

@@ -3,6 +3,7 @@
 import math
 import re
 
+from fpnas.checks import shown
 from fpnas.errors import UserError
 
 __all__ = ["format_quantity", "parse_quantity"]
@@ -24,16 +25,24 @@ def parse_quantity(text: str | int | float, name: str) -> int:
     accepted = "a positive number such as 60M, 0.4G or 60e6 is accepted"
     match = _PATTERN.fullmatch(str(text))
     if match is None:
-        raise UserError(f"{name} {text}: {accepted}")
+        raise UserError(f"{name} {_shown(text)}: {accepted}")
     value = float(match.group(1)) * _SUFFIXES[match.group(2).lower()]
     if not math.isfinite(value) or not 1 <= value <= 1e18:
-        raise UserError(f"{name} {text}: {accepted}")
+        raise UserError(f"{name} {_shown(text)}: {accepted}")
     return round(value)
 
 
 def format_quantity(value: float) -> str:
     """Three significant digits with a suffix: 2.45M, 390M, 1.09G."""
-    for suffix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    # Rounded first: 999,999 is 1M, not 1e+03k.
+    value = float(f"{value:.3g}")
+    for suffix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
             return f"{value / size:.3g}{suffix}"
     return f"{value:.3g}"
+
+
+def _shown(text: object) -> str:
+    """As the user wrote it, unless that is long or not on one line."""
+    plain = str(text)
+    return plain if plain.isprintable() and len(plain) <= 60 else shown(plain)

@@ -57,7 +57,7 @@ def load_space(name_or_path: str | os.PathLike[str]) -> SearchSpace:
     name = os.fspath(name_or_path)
     if name in builtin_space_names():
         path = Path(__file__).parent / "spaces" / f"{name}.toml"
-    elif name.endswith(".toml") or os.sep in name or Path(name).is_file():
+    elif name.endswith(".toml") or os.sep in name or os.path.isfile(name):
         path = Path(name)
     else:
         raise UserError(
@@ -79,17 +79,20 @@ def parse_space(text: str, where: str) -> SearchSpace:
     stem_table = check_mapping(table.get("stem"), f"{where}: [stem]")
     shared_choices = check_mapping(table.get("choices", {}), f"{where}: [choices]")
     check_known_fields(shared_choices, VARIABLES, f"{where}: [choices]")
+    for variable, value in shared_choices.items():
+        _read_values(variable, value, f"{where}: [choices]")
     rows = table.get("group")
     if not isinstance(rows, list) or not 1 <= len(rows) <= 100:
         raise UserError(f"{where}: from 1 to 100 [[group]] rows are expected")
     groups = tuple(
-        _read_group(row, number, shared_choices, f"{where}: group {number}")
-        for number, row in enumerate(rows, 1)
+        _read_group(row, number, shared_choices, f"{where}: group {number}") for number, row in enumerate(rows, 1)
     )
+    if share == "block":
+        groups = one_group_per_block(groups)
     names = [group.name for group in groups]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{where}: group {names.index(name) + 1}: name {shown(name)} is used twice")
+            raise UserError(f"{where}: group name = {shown(name)}: it is used twice")
     space = SearchSpace(
         name=check_text(table, "name", where),
         source=check_text(table, "source", where),
@@ -98,7 +101,7 @@ def parse_space(text: str, where: str) -> SearchSpace:
         num_classes=check_integer(table, "num_classes", 2, 10**6, where) if "num_classes" in table else 1000,
         share=share,
         stem=_read_stem(stem_table, f"{where}: [stem]"),
-        groups=one_group_per_block(groups) if share == "block" else groups,
+        groups=groups,
         head=_read_head(check_mapping(table.get("head"), f"{where}: [head]"), f"{where}: [head]"),
     )
     if space.number_of_blocks > 200:
@@ -190,4 +193,5 @@ def _expand_range(variable: str, table: dict[str, Any], where: str) -> list[int 
         raise UserError(f"{label}: step = {step:g} does not lead from min = {low:g} to max = {high:g}")
     if steps >= MAXIMUM_VALUES:
         raise UserError(f"{label}: step = {step:g}: from 1 to {MAXIMUM_VALUES} values are accepted")
-    return [low + index * step for index in range(steps + 1)]
+    # Rounded, so that three steps of 0.1 are 0.3, as one would write it in an architecture file.
+    return [round(low + index * step, 9) for index in range(steps + 1)]

@@ -1,8 +1,8 @@
 """The one definition of cost, by a walk over the spec.
 
 `macs`: multiply-adds at batch 1, as "FLOPs" in the papers of FP-NAS and FBNetV2: every convolution and linear
-weight times its output positions, plus one per input element of every global average pool. Not counted: biases,
-batch norm, activations, gates, residual additions.
+weight times its output positions, plus one per input element of every global average pool. Not counted:
+biases, batch norm, activations, gates, residual additions.
 `weights`: convolution and linear weights. `params`: every trainable number, biases and batch norm included.
 """
 
@@ -50,7 +50,7 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A convolution or linear layer: its weights, output positions, and trainable numbers beside the weights."""
+    """A convolution or linear layer: weights, output positions, and trainable numbers beside the weights."""
 
     weights: int
     positions: int

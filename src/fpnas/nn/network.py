@@ -65,7 +65,7 @@ class MBConv(nn.Module):
 
 
 def build_block(block: BlockSpec, gate: str) -> nn.Module:
-    """The module of a block; a bypass is the identity, or a strided 1x1 convolution where the shape changes."""
+    """The module of a block; a bypass is the identity, or a 1x1 convolution where the shape changes."""
     if block.kernel:
         return MBConv(block, gate)
     if block.keeps_shape:
@@ -84,9 +84,7 @@ class Network(nn.Module):
         super().__init__()
         self.spec = spec
         stem, head = spec.stem, spec.head
-        self.stem = ConvNorm(
-            spec.in_channels, stem.channels, stem.kernel, stem.stride, activation=stem.activation
-        )
+        self.stem = ConvNorm(spec.in_channels, stem.channels, stem.kernel, stem.stride, activation=stem.activation)
         self.blocks = nn.Sequential(*(build_block(block, spec.gate) for block in spec.blocks))
         self.head = ConvNorm(spec.last_channels, spec.head_hidden, 1, activation=head.activation)
         self.pool = nn.AdaptiveAvgPool2d(1)

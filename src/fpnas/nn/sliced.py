@@ -10,13 +10,11 @@ __all__ = ["SlicedAttention", "SlicedConvNorm"]
 class SlicedConvNorm(nn.Module):
     """Convolution and batch norm at their greatest width; a call uses the leading channels.
 
-    A depthwise convolution (`depthwise=True`) holds `multiplier` filters per channel, those of a channel side by
-    side, so that the leading slice of channels is a leading slice of filters too.
+    A depthwise convolution (`depthwise=True`) holds `multiplier` filters per channel, those of a channel side
+    by side, so that the leading slice of channels is a leading slice of filters too.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, depthwise: bool = False, multiplier: int = 1
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, depthwise: bool = False, multiplier: int = 1) -> None:
         super().__init__()
         self.depthwise = depthwise
         self.multiplier = multiplier

@@ -1,8 +1,8 @@
 """Split attention over an MBConv block's depthwise features.
 
-Source: FP-NAS, section 4, after ResNeSt. timm's `SplitAttn` gives every split its own input channels; here each of
-the s splits is a depthwise filter of *all* C channels (s * C maps from C, groups = C), which is what makes the
-cost linear in s as in the paper's Table 7. So the module is our own.
+Source: FP-NAS, section 4, after ResNeSt. timm's `SplitAttn` gives every split its own input channels; here each
+of the s splits is a depthwise filter of *all* C channels (s * C maps from C, groups = C), which is what makes
+the cost linear in s as in the paper's Table 7. So the module is our own.
 """
 
 import torch
