@@ -54,7 +54,11 @@ def random_networks(
 ) -> list[NetworkSpec]:
     """Networks drawn uniformly from a space, given that they cost from `floor` to 1 times the target."""
     space = load_space(space_name)
-    data = {"input_size": like.input_size, "in_channels": like.in_channels, "num_classes": like.num_classes}
+    data: dict[str, Any] = {
+        "input_size": like.input_size,
+        "in_channels": like.in_channels,
+        "num_classes": like.num_classes,
+    }
     indices, _ = sample_within_budget(
         Factorized(space.cardinalities),
         build_cost_table(space, **data),

@@ -89,9 +89,7 @@ def best_paths(layers: Sequence[Layer], last: Integers, highest: int, lowest: in
         if complete:
             break
         if width == _MOST_LABELS:
-            raise UserError(
-                "the range of costs is too narrow to be searched exactly, a lower minimum is needed"
-            )
+            raise UserError("the range of costs is too narrow to be searched exactly, a lower minimum is needed")
     return [path._replace(regret=path.regret * unit) for path in known]
 
 
@@ -152,9 +150,7 @@ class _Search:
         self.cheapest_rest = extreme_costs(layers, last, np.min)
         self.dearest_rest = extreme_costs(layers, last, np.max)
         self.binding_minimum = lowest > int(self.cheapest_rest[0][0])
-        weights = sorted(
-            {0.0, *(multiplier * factor for factor in _MULTIPLIER_FACTORS)}, key=lambda w: -abs(w)
-        )
+        weights = sorted({0.0, *(multiplier * factor for factor in _MULTIPLIER_FACTORS)}, key=lambda w: -abs(w))
         self.multipliers = [(w, highest if w >= 0 else lowest) for w in weights]
         self.rest = [viterbi(layers, last, w)[2] for w in weights]
         self.before = [values_before(layers, last, w) for w in weights]

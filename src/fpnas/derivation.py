@@ -88,19 +88,14 @@ def most_probable_within(
     if target < smallest:
         raise UserError(f"target {target}: the smallest reachable cost is {smallest}")
     if minimum > min(target, largest):
-        raise UserError(
-            f"minimum {minimum}: it is above the target {target} or the largest reachable cost {largest}"
-        )
+        raise UserError(f"minimum {minimum}: it is above the target {target} or the largest reachable cost {largest}")
     paths = best_paths(layers, last, int(target) - prefix, int(minimum) - prefix, count)
     if not paths:
         reachable = f"the smallest reachable cost is {smallest}"
         raise UserError(f"target {target}, minimum {minimum}: no architecture costs that, {reachable}")
     cardinalities = distribution.cardinalities
     indices_KGV = torch.tensor(
-        [
-            [np.unravel_index(j, row) for j, row in zip(path.elements, cardinalities, strict=True)]
-            for path in paths
-        ]
+        [[np.unravel_index(j, row) for j, row in zip(path.elements, cardinalities, strict=True)] for path in paths]
     )
     with torch.no_grad():
         log_prob_K = distribution.log_prob(indices_KGV).tolist()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fpnas.architecture import Architecture, architecture_to_json
 from fpnas.cost.table import build_cost_table
@@ -58,7 +59,7 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         }
     )
     searched = load_network(run.network_path)
-    data = {
+    data: dict[str, Any] = {
         "input_size": searched.input_size,
         "in_channels": searched.in_channels,
         "num_classes": searched.num_classes,
@@ -71,4 +72,3 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     write_json_atomic(architecture_path, architecture_to_json(space, architecture))
     write_json_atomic(network_path, network_to_json(resolve(space, architecture, **data)))
     return DerivedNetwork(architecture_path, network_path, best.cost, best.log_prob)
-

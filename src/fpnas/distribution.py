@@ -33,9 +33,7 @@ class Distribution:
     logits: Tensor
     mask: Tensor
 
-    def __init__(
-        self, cardinalities_GV: Sequence[Sequence[int]], mask: Tensor, logits: Tensor | None
-    ) -> None:
+    def __init__(self, cardinalities_GV: Sequence[Sequence[int]], mask: Tensor, logits: Tensor | None) -> None:
         self.cardinalities = tuple(tuple(int(c) for c in row) for row in cardinalities_GV)
         self.mask = mask
         if logits is None:
@@ -144,9 +142,7 @@ class Distribution:
     def _check_indices(self, indices_KGV: Tensor) -> None:
         expected = tuple(self._cardinality_GV.shape)
         if indices_KGV.dim() != 3 or tuple(indices_KGV.shape[1:]) != expected:
-            raise ValueError(
-                f"indices of shape {tuple(indices_KGV.shape)}: expected (K, {expected[0]}, {expected[1]})"
-            )
+            raise ValueError(f"indices of shape {tuple(indices_KGV.shape)}: expected (K, {expected[0]}, {expected[1]})")
         if ((indices_KGV < 0) | (indices_KGV >= self._cardinality_GV)).any():
             raise ValueError("indices: a choice is negative or beyond its variable's number of values")
 
@@ -271,9 +267,7 @@ def from_state_dict(state: dict[str, Any]) -> Distribution:
 def _check_cardinalities(cardinalities_GV: Sequence[Sequence[int]]) -> Tensor:
     widths = {len(row) for row in cardinalities_GV}
     if len(widths) != 1 or 0 in widths or any(c < 1 for row in cardinalities_GV for c in row):
-        raise ValueError(
-            f"cardinalities {list(cardinalities_GV)}: expected a G x V table of positive numbers"
-        )
+        raise ValueError(f"cardinalities {list(cardinalities_GV)}: expected a G x V table of positive numbers")
     return torch.tensor([list(row) for row in cardinalities_GV])
 
 

@@ -73,9 +73,7 @@ def viterbi(
     return float(regret[0]), int(cost[0]), values[::-1]
 
 
-def best_multiplier(
-    layers: Sequence[Layer], last: Integers, highest: int, lowest: int
-) -> tuple[float, float]:
+def best_multiplier(layers: Sequence[Layer], last: Integers, highest: int, lowest: int) -> tuple[float, float]:
     """The multiplier with the highest Lagrangian bound on the regret, and that bound.
 
     Args:

@@ -32,9 +32,7 @@ def importance_weights(log_likelihood_K: Tensor) -> Tensor:
     """
     values_K = log_likelihood_K.detach().double()
     if values_K.dim() != 1 or len(values_K) == 0:
-        raise ValueError(
-            f"log_likelihood_K of shape {tuple(values_K.shape)}: expected (K,) with K of at least 1"
-        )
+        raise ValueError(f"log_likelihood_K of shape {tuple(values_K.shape)}: expected (K,) with K of at least 1")
     if not torch.isfinite(values_K.max()):
         raise ValueError("log_likelihood_K: NaN, positive infinity or no finite value at all")
     return values_K.softmax(0)

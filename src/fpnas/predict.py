@@ -93,12 +93,10 @@ def evaluate_run(path: Path, data: str, *, device: str = "auto", workers: int = 
     if dataset.class_names != trained.class_names:
         raise UserError(f"--data {data}: its classes are not those the run was trained on")
     if dataset.in_channels != spec.in_channels:
-        raise UserError(
-            f"--data {data}: {dataset.in_channels} channels; the network takes {spec.in_channels}"
-        )
+        raise UserError(f"--data {data}: {dataset.in_channels} channels; the network takes {spec.in_channels}")
     assert dataset.test is not None
     target = pick_device(device)
-    model = trained.model.to(target, memory_format=torch.channels_last)
+    model = trained.model.to(target).to(memory_format=torch.channels_last)
     # Normalised as in training, whatever the statistics of these images are.
     batches = normalised_batches(dataset.test, trained.mean, trained.std, 500, target, workers)
     return accuracy(model, batches)

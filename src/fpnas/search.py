@@ -28,11 +28,11 @@ from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
 from fpnas.strategies import STRATEGIES, StepTools, Strategy
-from fpnas.training.augment import Augment, normalise
-from fpnas.training.data import BatchStream, DataSet, class_balanced_halves, iterate
+from fpnas.training.data import DataSet
 from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
 from fpnas.training.load import load_data
 from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine
+from fpnas.training.search_images import SearchImages
 from fpnas.training.supernet_trainer import SuperNetTrainer
 
 __all__ = ["CONVERGED_NATS", "SearchResult", "run_search", "search"]
@@ -45,8 +45,6 @@ LOGIT_TRAVEL = 12.0
 search of any length can take a distribution from uniform to settled."""
 
 LEARNING_RATE_RISE = 0.05
-CALIBRATION_IMAGES = 2048
-JUDGED_IMAGES = 5000
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,7 @@ def run_search(config: SearchConfig) -> SearchResult:
     return search(space, dataset, config, write=True)
 
 
-def search(
-    space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write: bool = False
-) -> SearchResult:
+def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write: bool = False) -> SearchResult:
     """Search a space on a data set.
 
     Args:
@@ -117,8 +113,6 @@ def search(
         UserError: a budget, an image size or a batch size that cannot be met.
         FloatingPointError: the loss is not finite.
     """
-    assert dataset.train is not None
-    images_of = dataset.train
     target = config.target()
     costs = build_cost_table(
         space,
@@ -131,65 +125,42 @@ def search(
             f"--target-macs {config.target_macs}: the smallest network of space {space.name} at "
             f"{dataset.image_size} pixels has {costs.minimum()} MACs; that or more is accepted"
         )
-    weight_half, architecture_half = class_balanced_halves(images_of.labels, config.seed)
-    streams = [
-        BatchStream(images_of, half, size, generator_for(config.seed, name), workers=config.workers)
-        for name, half, size in (
-            ("weight batches", weight_half, config.batch_size),
-            ("architecture batches", architecture_half, config.architecture_batch_size),
-        )
-    ]
-    steps_per_epoch = len(weight_half) // config.batch_size
+    device = pick_device(config.device)
+    images = SearchImages(
+        dataset,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        architecture_batch_size=config.architecture_batch_size,
+        device=device,
+        workers=config.workers,
+    )
+    steps_per_epoch = images.steps_per_epoch
     total_steps = steps_per_epoch * config.epochs
     strategy = build_strategy(space, config, total_steps)
-    device = pick_device(config.device)
     torch.manual_seed(config.seed)
     supernet = SuperNet(space, dataset.in_channels, len(dataset.class_names))
     trainer = SuperNetTrainer(
-        supernet.to(device, memory_format=torch.channels_last),
-        build_optimizer(
-            supernet, name="sgd", learning_rate=config.learning_rate, weight_decay=config.weight_decay
-        ),
+        supernet.to(device).to(memory_format=torch.channels_last),
+        build_optimizer(supernet, name="sgd", learning_rate=config.learning_rate, weight_decay=config.weight_decay),
         input_size=dataset.image_size,
         in_channels=dataset.in_channels,
         num_classes=len(dataset.class_names),
     )
-    augment = Augment(dataset.flip, dataset.shift)
-    augment_generator = generator_for(config.seed, "augment")
-
-    def cross_entropy(indices_KGV: Tensor) -> Tensor:
-        images, labels = streams[1].next()
-        images = normalise(images, dataset.mean, dataset.std, device)
-        return trainer.cross_entropy(images, labels.to(device), indices_KGV)
-
-    def train_weights(indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
-        images, labels = streams[0].next()
-        images = normalise(augment(images, augment_generator), dataset.mean, dataset.std, device)
-        return trainer.train_weights(images, labels.to(device), indices_nGV, weight_n)
 
     def supernet_top1(indices_GV: Tensor) -> float:
         """Accuracy of an architecture with the shared weights, batch norm recalibrated on the weight half."""
-        network = trainer.supernet.extract(trainer.spec(indices_GV))
-        spread = torch.linspace(0, len(weight_half) - 1, min(len(weight_half), CALIBRATION_IMAGES)).long()
-        calibration = iterate(images_of, 256, weight_half[spread], config.workers)
-        recalibrate_batch_norm(
-            network, (normalise(images, dataset.mean, dataset.std, device) for images, _ in calibration)
-        )
-        spread = torch.linspace(
-            0, len(architecture_half) - 1, min(len(architecture_half), JUDGED_IMAGES)
-        ).long()
-        judged = iterate(images_of, 500, architecture_half[spread], config.workers)
-        batches = (
-            (normalise(images, dataset.mean, dataset.std, device), labels.to(device))
-            for images, labels in judged
-        )
-        return accuracy(network, batches).top1
+        network = supernet.extract(trainer.spec(indices_GV))
+        recalibrate_batch_norm(network, images.calibration_batches())
+        return accuracy(network, images.judged_batches()).top1
 
     run = RunDirectory.create(config.output, "search", asdict(config)) if write else None
     if run:
         write_json_atomic(
             run.path / "split.json",
-            {"weight_half": weight_half.tolist(), "architecture_half": architecture_half.tolist()},
+            {
+                "weight_half": images.weight_half.tolist(),
+                "architecture_half": images.architecture_half.tolist(),
+            },
         )
     log = MetricsLog(run.path) if run else None
     started = time.perf_counter()
@@ -197,9 +168,7 @@ def search(
     with Progress(total_steps, quiet=config.quiet) as progress:
         for step in range(total_steps):
             done = step / total_steps
-            set_learning_rate(
-                trainer.optimizer, config.learning_rate * warm_up_cosine(done, LEARNING_RATE_RISE)
-            )
+            set_learning_rate(trainer.optimizer, config.learning_rate * warm_up_cosine(done, LEARNING_RATE_RISE))
             figures = strategy.step(
                 StepTools(
                     progress=done,
@@ -207,8 +176,10 @@ def search(
                     generator=generator_for(config.seed, "step", step),
                     costs=costs,
                     target=target,
-                    cross_entropy=cross_entropy,
-                    train_weights=train_weights,
+                    cross_entropy=lambda indices: trainer.cross_entropy(*images.architecture_batch(), indices),
+                    train_weights=lambda indices, weight: trainer.train_weights(
+                        *images.weight_batch(), indices, weight
+                    ),
                 )
             )
             samples += int(figures["samples"])
@@ -259,7 +230,7 @@ def search(
     )
     if run and log:
         log.close()
-        write_result(run, space, strategy, trainer.supernet, result)
+        write_result(run, space, strategy, supernet, result)
     return result
 
 

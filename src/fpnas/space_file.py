@@ -182,6 +182,9 @@ def _read_values(variable: str, value: Any, where: str) -> tuple[Any, ...]:
 def _expand_range(variable: str, table: dict[str, Any], where: str) -> list[int | float]:
     label = f"{where}: {variable}"
     check_known_fields(table, _RANGE_FIELDS, label)
+    low: float
+    high: float
+    step: float
     if variable == "channels":
         low, high, step = (check_integer(table, field, 1, MAXIMUM_CHANNELS, label) for field in _RANGE_FIELDS)
     else:

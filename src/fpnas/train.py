@@ -11,7 +11,6 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fpnas.cost import network_cost
-from fpnas.errors import UserError
 from fpnas.files import write_json_atomic
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
@@ -111,7 +110,7 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
     run = RunDirectory.create(config.output, "train", asdict(config)) if write else None
     log = MetricsLog(run.path) if run else None
     torch.manual_seed(config.seed)
-    model = build_network(spec).to(device, memory_format=torch.channels_last)
+    model = build_network(spec).to(device).to(memory_format=torch.channels_last)
     # With its warm-up the average looks back over a share of the steps so far; else it would be stuck near the start.
     average = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     judged = average.module if average else model
@@ -127,9 +126,7 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
     loss_sum = torch.zeros((), device=device)
     with Progress(total_steps, quiet=config.quiet) as progress:
         for step in range(total_steps):
-            rate = config.learning_rate * warm_up_cosine(
-                step / total_steps, config.warmup_epochs / config.epochs
-            )
+            rate = config.learning_rate * warm_up_cosine(step / total_steps, config.warmup_epochs / config.epochs)
             set_learning_rate(optimizer, rate)
             images, labels = stream.next()
             if augment is not None:
@@ -149,9 +146,7 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
             mean_loss = float(loss_sum) / steps_per_epoch
             loss_sum.zero_()
             if not mean_loss < float("inf"):
-                raise FloatingPointError(
-                    f"epoch {epoch}: the loss is {mean_loss}; a lower learning rate may help"
-                )
+                raise FloatingPointError(f"epoch {epoch}: the loss is {mean_loss}; a lower learning rate may help")
             batches = normalised_batches(dataset.test, dataset.mean, dataset.std, 500, device, config.workers)
             result = accuracy(judged, batches)
             progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)

@@ -15,6 +15,9 @@ __all__ = ["MBConv", "Network", "build_network"]
 class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, and an activation where one is named."""
 
+    conv: nn.Conv2d
+    norm: nn.BatchNorm2d
+
     def __init__(
         self,
         inputs: int,

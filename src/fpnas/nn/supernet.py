@@ -53,9 +53,7 @@ class SuperBlock(nn.Module):
                         hidden, hidden, kernel, depthwise=True, multiplier=max(1, splits)
                     )
                 if splits:
-                    self.attention[f"splits{splits}"] = SlicedAttention(
-                        hidden, round_width(hidden / 4), splits
-                    )
+                    self.attention[f"splits{splits}"] = SlicedAttention(hidden, round_width(hidden / 4), splits)
             self.project = SlicedConvNorm(hidden, most_out, 1)
         if 0 in kernels and (stride > 1 or set(input_widths) != set(output_widths) or len(output_widths) > 1):
             self.bypass = SlicedConvNorm(most_in, most_out, 1)
@@ -174,9 +172,7 @@ class SuperNet(nn.Module):
 
     def forward(self, images: Tensor, spec: NetworkSpec) -> Tensor:
         """Logits (B, classes) of normalised images (B, C, H, W) under one network of the space."""
-        features = ACTIVATION_FUNCTIONS[spec.stem.activation](
-            self.stem(images, spec.stem.channels, spec.stem.stride)
-        )
+        features = ACTIVATION_FUNCTIONS[spec.stem.activation](self.stem(images, spec.stem.channels, spec.stem.stride))
         for module, block in zip(self.blocks, spec.blocks, strict=True):
             features = module(features, block)
         features = ACTIVATION_FUNCTIONS[spec.head.activation](self.head(features, spec.head.channels))

@@ -14,9 +14,7 @@ from fpnas.files import write_bytes_atomic
 __all__ = ["load_weights", "save_weights"]
 
 
-def save_weights(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> None:
+def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors by name, and texts about them.
 
     Raises:

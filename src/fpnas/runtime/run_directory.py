@@ -71,10 +71,7 @@ class RunDirectory:
         """
         assert kind in _KINDS, kind
         cls.check_free(path)
-        plain = {
-            name: os.fspath(value) if isinstance(value, os.PathLike) else value
-            for name, value in config.items()
-        }
+        plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in config.items()}
         run = cls(Path(path), kind, plain)
         document = {"kind": kind, "fpnas": __version__, "configuration": plain}
         try:
@@ -101,9 +98,7 @@ class RunDirectory:
             raise UserError(f"run {directory}: {problem}; the --output of a search or training is expected")
         config_path = directory / "config.yaml"
         if not config_path.exists():
-            raise UserError(
-                f"run {directory}: has no config.yaml; the --output of a search or training is expected"
-            )
+            raise UserError(f"run {directory}: has no config.yaml; the --output of a search or training is expected")
         try:
             document = yaml.safe_load(read_text(config_path, "run configuration"))
         except yaml.YAMLError:

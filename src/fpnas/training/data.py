@@ -15,6 +15,7 @@ from torch import Tensor
 from fpnas.errors import UserError
 
 __all__ = [
+    "Batch",
     "BatchStream",
     "DataSet",
     "ImageSource",
@@ -128,9 +129,7 @@ def class_balanced_subset(labels: Tensor, count: int, seed: int) -> Tensor:
         return torch.arange(len(labels))
     classes = _shuffled_classes(labels, seed)
     if count < len(classes):
-        raise UserError(
-            f"--max-images {count}: the data have {len(classes)} classes; that many or more are accepted"
-        )
+        raise UserError(f"--max-images {count}: the data have {len(classes)} classes; that many or more are accepted")
     taken = [0] * len(classes)
     remaining = count
     while remaining:
@@ -160,9 +159,7 @@ def _batches(source: ImageSource, index_batches: Iterator[Tensor], workers: int)
             yield future.result(), source.labels[ready]
 
 
-def iterate(
-    source: ImageSource, batch_size: int, indices: Tensor | None = None, workers: int = 0
-) -> Iterator[Batch]:
+def iterate(source: ImageSource, batch_size: int, indices: Tensor | None = None, workers: int = 0) -> Iterator[Batch]:
     """Batches of images and labels in order, the last one smaller; of all images or those at `indices`."""
     indices = torch.arange(len(source)) if indices is None else indices
     return _batches(source, iter(indices.split(batch_size)), workers)

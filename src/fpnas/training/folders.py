@@ -37,9 +37,7 @@ def scan_folder(root: Path, parts: tuple[str, ...]) -> tuple[tuple[str, ...], di
         raise UserError(f"--data {root}: no such folder")
     names = _class_names(root / "train", root)
     if len(names) < 2:
-        raise UserError(
-            f"--data {root}: train/ has the one class {names[0]!r}; two or more classes are needed"
-        )
+        raise UserError(f"--data {root}: train/ has the one class {names[0]!r}; two or more classes are needed")
     files = {}
     if (root / "val").is_dir() or "val" in parts:
         for name in _class_names(root / "val", root):
@@ -47,9 +45,7 @@ def scan_folder(root: Path, parts: tuple[str, ...]) -> tuple[tuple[str, ...], di
                 raise UserError(f"--data {root}: class {name!r} of val/ is missing in train/")
     for part in parts:
         present = names if part == "train" else _class_names(root / part, root)
-        files[part] = [
-            (path, names.index(name)) for name in present for path in _images(root / part / name, root)
-        ]
+        files[part] = [(path, names.index(name)) for name in present for path in _images(root / part / name, root)]
     return names, files
 
 
@@ -61,9 +57,7 @@ def _inside(path: Path, root: Path) -> None:
 def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
     _inside(folder, root)
     if not folder.is_dir():
-        raise UserError(
-            f"--data {root}: {folder.name}/ is missing; class folders in train/ and val/ are expected"
-        )
+        raise UserError(f"--data {root}: {folder.name}/ is missing; class folders in train/ and val/ are expected")
     names = []
     for entry in sorted(folder.iterdir()):
         _inside(entry, root)
@@ -110,9 +104,7 @@ def read_image(path: Path, image_size: int, in_channels: int) -> Tensor:
             # Pillow warns from its limit on and refuses from twice that; the limit is the limit.
             limit = Image.MAX_IMAGE_PIXELS or 0
             if limit and image.width * image.height > limit:
-                raise UserError(
-                    f"image {path}: {image.width} x {image.height} pixels; at most {limit} are accepted"
-                )
+                raise UserError(f"image {path}: {image.width} x {image.height} pixels; at most {limit} are accepted")
             return decode(image, image_size, in_channels)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         detail = (str(error).splitlines() or [type(error).__name__])[0]

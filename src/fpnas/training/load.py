@@ -74,9 +74,7 @@ def load_data(
     elif folder.is_dir() and _idx_path(folder, "train", "images") is not None:
         dataset = _fashion_mnist(folder, parts)
     elif folder.is_dir() or name.startswith((".", "/", "~")):
-        dataset = _class_folders(
-            folder.expanduser(), image_size or default_image_size, workers, on_bad_image, parts
-        )
+        dataset = _class_folders(folder.expanduser(), image_size or default_image_size, workers, on_bad_image, parts)
     elif "/" in name:
         dataset = _timm(name, image_size or default_image_size, parts)
     else:
@@ -136,9 +134,7 @@ def _resized(dataset: DataSet, image_size: int | None) -> DataSet:
     def resize(source: ImageSource | None) -> ImageSource | None:
         if not isinstance(source, ImagesInMemory):
             return source
-        values = interpolate(
-            source.images.float(), size=(image_size, image_size), mode="bilinear", antialias=True
-        )
+        values = interpolate(source.images.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
         return ImagesInMemory(values.round().clamp(0, 255).to(torch.uint8), source.labels)
 
     return replace(
@@ -154,9 +150,7 @@ def _usual_shift(image_size: int) -> int:
     return image_size // 14
 
 
-def _data_set(
-    name: str, class_names: tuple[str, ...], in_channels: int, image_size: int, **others: Any
-) -> DataSet:
+def _data_set(name: str, class_names: tuple[str, ...], in_channels: int, image_size: int, **others: Any) -> DataSet:
     statistics = {"mean": (0.5,) * in_channels, "std": (0.5,) * in_channels}
     usual = {"flip": True, "shift": _usual_shift(image_size)}
     return DataSet(name, class_names, in_channels, image_size, **(statistics | usual | others))
@@ -248,12 +242,7 @@ def _fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
                 raise UserError(f"--data {folder}: the {part} {kind} of an IDX data set are missing")
             arrays[kind] = _read_idx(path)
         images, labels = arrays["images"], arrays["labels"].long()
-        if (
-            images.ndim != 3
-            or labels.ndim != 1
-            or len(images) != len(labels)
-            or images.shape[1] != images.shape[2]
-        ):
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or images.shape[1] != images.shape[2]:
             raise UserError(f"--data {folder}: {part}: square images and as many labels are expected")
         if labels.max() >= len(FASHION_MNIST_CLASSES):
             raise UserError(f"--data {folder}: {part}: label {int(labels.max())}: 0 to 9 are accepted")
@@ -262,9 +251,7 @@ def _fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
     return _data_set("fashion-mnist", FASHION_MNIST_CLASSES, 1, size, **sources)
 
 
-def _class_folders(
-    root: Path, image_size: int, workers: int, on_bad_image: str, parts: tuple[str, ...]
-) -> DataSet:
+def _class_folders(root: Path, image_size: int, workers: int, on_bad_image: str, parts: tuple[str, ...]) -> DataSet:
     wanted = tuple("train" if part == "train" else "val" for part in parts)
     class_names, files = scan_folder(root, wanted)
     sources: dict[str, ImageSource | None] = {"train": None, "val": None}
@@ -288,15 +275,11 @@ def _timm(name: str, image_size: int, parts: tuple[str, ...]) -> DataSet:
     for part in parts:
         try:
             split = "train" if part == "train" else "validation"
-            found = create_dataset(
-                name, root=str(cache), split=split, download=True, is_training=part == "train"
-            )
+            found = create_dataset(name, root=str(cache), split=split, download=True, is_training=part == "train")
             pairs = [(decode(image, image_size, 3), int(label)) for image, label in found]
         except (OSError, RuntimeError, ValueError, AssertionError, ImportError, KeyError, TypeError) as error:
             detail = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"--data {name}: timm cannot give it: {detail}; accepted are {ACCEPTED}"
-            ) from None
+            raise UserError(f"--data {name}: timm cannot give it: {detail}; accepted are {ACCEPTED}") from None
         if not pairs:
             raise UserError(f"--data {name}: the {part} part is empty")
         labels = torch.tensor([label for _, label in pairs])

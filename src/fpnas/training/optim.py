@@ -1,6 +1,7 @@
 """Optimizers and the learning-rate schedule, for search and training alike."""
 
 import math
+from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -8,16 +9,14 @@ from torch import nn
 
 __all__ = ["OPTIMIZERS", "build_optimizer", "set_learning_rate", "warm_up_cosine"]
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"opt": "sgd", "momentum": 0.9, "nesterov": True},
     # TensorFlow's form of RMSProp, as the paper's recipe and EfficientNet's use it.
     "rmsprop": {"opt": "rmsproptf", "momentum": 0.9, "eps": 1e-3},
 }
 
 
-def build_optimizer(
-    model: nn.Module, *, name: str, learning_rate: float, weight_decay: float
-) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, *, name: str, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
     """timm's optimizer of that name; batch norm and biases are not decayed.
 
     Args:
@@ -29,10 +28,8 @@ def build_optimizer(
     Raises:
         KeyError: unknown name.
     """
-    options = dict(OPTIMIZERS[name])
-    return create_optimizer_v2(
-        model, lr=learning_rate, weight_decay=weight_decay, filter_bias_and_bn=True, **options
-    )
+    options = OPTIMIZERS[name]
+    return create_optimizer_v2(model, lr=learning_rate, weight_decay=weight_decay, filter_bias_and_bn=True, **options)
 
 
 def warm_up_cosine(progress: float, warm_up: float) -> float:

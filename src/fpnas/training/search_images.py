@@ -1,0 +1,93 @@
+"""The two halves of the training images in a search: one for the weights, one to judge architectures by."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fpnas.runtime.setup import generator_for
+from fpnas.training.augment import Augment, normalise
+from fpnas.training.data import Batch, BatchStream, DataSet, class_balanced_halves, iterate
+
+__all__ = ["SearchImages"]
+
+CALIBRATION_IMAGES = 2048
+JUDGED_IMAGES = 5000
+
+
+class SearchImages:
+    """Batches of both halves, normalised and on the device.
+
+    Args:
+        dataset: its training images are split, class by class; its test images are not touched.
+        seed: decides the halves, the order and the augmentation.
+        batch_size: images of a weight step.
+        architecture_batch_size: images of an architecture step.
+        device: where batches are delivered.
+        workers: threads that load images which are not in memory.
+
+    Attributes:
+        weight_half, architecture_half: indices of the training images.
+
+    Raises:
+        UserError: a batch is larger than its half.
+    """
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        *,
+        seed: int,
+        batch_size: int,
+        architecture_batch_size: int,
+        device: torch.device,
+        workers: int,
+    ) -> None:
+        assert dataset.train is not None
+        self._dataset = dataset
+        self._source = dataset.train
+        self._device = device
+        self._workers = workers
+        self.weight_half, self.architecture_half = class_balanced_halves(self._source.labels, seed)
+        self._weight_stream = BatchStream(
+            self._source, self.weight_half, batch_size, generator_for(seed, "weight batches"), workers
+        )
+        self._architecture_stream = BatchStream(
+            self._source,
+            self.architecture_half,
+            architecture_batch_size,
+            generator_for(seed, "architecture batches"),
+            workers,
+        )
+        self._augment = Augment(dataset.flip, dataset.shift)
+        self._augment_generator = generator_for(seed, "augment")
+        self.steps_per_epoch = len(self.weight_half) // batch_size
+
+    def _deliver(self, images: Tensor, labels: Tensor) -> Batch:
+        normalised = normalise(images, self._dataset.mean, self._dataset.std, self._device)
+        return normalised, labels.to(self._device)
+
+    def weight_batch(self) -> Batch:
+        """The next batch of the weight half, augmented: images (B, C, H, W) and labels (B,)."""
+        images, labels = self._weight_stream.next()
+        return self._deliver(self._augment(images, self._augment_generator), labels)
+
+    def architecture_batch(self) -> Batch:
+        """The next batch of the architecture half, as it is."""
+        return self._deliver(*self._architecture_stream.next())
+
+    def calibration_batches(self) -> Iterator[Tensor]:
+        """Images of the weight half for batch-norm statistics, the same at every call."""
+        for batch in self._spread(self.weight_half, CALIBRATION_IMAGES, 256):
+            yield batch[0]
+
+    def judged_batches(self) -> Iterator[Batch]:
+        """Images of the architecture half that an accuracy during search is measured on, the same at every call."""
+        return self._spread(self.architecture_half, JUDGED_IMAGES, 500)
+
+    def _spread(self, half: Tensor, count: int, batch_size: int) -> Iterator[Batch]:
+        chosen = half[torch.linspace(0, len(half) - 1, min(len(half), count)).long()]
+        # Images often lie in order of their classes, and a batch of one class has statistics of its own.
+        chosen = chosen[torch.randperm(len(chosen), generator=generator_for(0, "spread"))]
+        for images, labels in iterate(self._source, batch_size, chosen, self._workers):
+            yield self._deliver(images, labels)
