@@ -16,7 +16,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("data", ["absent", "./absent", "some/where/else", "", "no-such-data"])
 def test_missing_data(capfd: Captured, data: str) -> None:
     message = refused(capfd, *search(data=data))
-    assert "--data" in message and data in message, message
+    assert "--data" in message and data.removeprefix("./") in message, message
 
 
 def test_file_as_data(capfd: Captured) -> None:
@@ -74,7 +74,8 @@ def test_image_size_too_small_for_the_strides(capfd: Captured) -> None:
 @pytest.mark.parametrize("option", ["batch-size", "architecture-batch-size"])
 def test_batch_larger_than_the_half(capfd: Captured, option: str) -> None:
     half = 40
-    message = refused(capfd, *search(max_images=str(2 * half)), f"--{option}={half + 1}")
+    sound = search(max_images=str(2 * half), batch_size="20", architecture_batch_size="20")
+    message = refused(capfd, *sound, f"--{option}={half + 1}")
     assert f"--{option} {half + 1}" in message and str(half) in message, message
 
 

@@ -129,9 +129,7 @@ def test_unknown_space(capfd: pytest.CaptureFixture[str], command: list[str]) ->
     assert "no-such-space" in message and "tiny" in message and "fbnetv2-f" in message, message
 
 
-def test_missing_space_file_and_folder_as_space_file(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_missing_space_file_and_folder_as_space_file(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "absent.toml: no such file" in refused(capfd, "space", "absent.toml")
     (tmp_path / "folder.toml").mkdir()
     assert "folder.toml: cannot be read" in refused(capfd, "space", "folder.toml")
@@ -232,9 +230,7 @@ WHOLE = json.dumps({"format": "fpnas.network/1", "name": "n"})
     ],
 )
 @pytest.mark.parametrize("command", [["cost"], ["train", "--data", "digits", "--output", "run"]])
-def test_broken_network_file(
-    capfd: pytest.CaptureFixture[str], command: list[str], content: bytes, named: str
-) -> None:
+def test_broken_network_file(capfd: pytest.CaptureFixture[str], command: list[str], content: bytes, named: str) -> None:
     Path("net.json").write_bytes(content)
     message = refused(capfd, command[0], "net.json", *command[1:])
     assert "net.json" in message and named in message, message

@@ -48,8 +48,10 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.train_config",
     ),
     7: (
-        "fpnas.__main__",
         "fpnas.cli",
+        "fpnas.cli_commands",
+        "fpnas.cli_parsing",
+        "fpnas.cli_summaries",
         "fpnas.export",
         "fpnas.predict",
     ),

@@ -1,0 +1,105 @@
+"""The `fpnas` command: options in, one answer out, and every mistake in one line with exit code 2."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+from fpnas.cli_commands import COMMANDS
+from fpnas.cli_parser import CommandParser
+from fpnas.errors import UserError
+from fpnas.version import __version__
+
+__all__ = ["main"]
+
+_DONE, _FAILED, _BAD_USAGE, _INTERRUPTED, _TERMINATED = 0, 1, 2, 130, 143
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; those of the process when left out.
+
+    Returns:
+        The exit code: 0 done, 2 bad usage, configuration, file or data, 1 any other failure, 130 interrupted,
+        143 terminated.
+    """
+    try:
+        with _termination_as_exit():
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except UserError as error:
+        # Messages of libraries may span lines; a user is told one.
+        print("fpnas: error:", " ".join(str(error).split()), file=sys.stderr)
+        return _BAD_USAGE
+    except KeyboardInterrupt:
+        print("fpnas: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else _DONE
+    except BrokenPipeError:
+        # Whoever read standard output has left, as `head` does; the interpreter must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except Exception:
+        traceback.print_exc()
+        return _FAILED
+
+
+def _run(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if name in ("-h", "--help"):
+        print(_overview())
+        return _DONE
+    if name == "--version":
+        print(f"fpnas {__version__}")
+        return _DONE
+    if name not in COMMANDS:
+        given = f"command {name}: unknown" if name else "a command is missing"
+        raise UserError(f"{given}; accepted are {', '.join(COMMANDS)}; `fpnas --help` says what they do")
+    command = COMMANDS[name]
+    parser = CommandParser(name, command.help)
+    command.add_arguments(parser)
+    parser.add("--json", bool, default=False, help="print one JSON document instead of tables")
+    values = parser.parse(arguments[1:])
+    # Standard output is for the answer alone, whatever a library prints on its way to it.
+    with contextlib.redirect_stdout(sys.stderr):
+        document = command.run(values)
+    if values.json:
+        print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        command.show(document)
+    sys.stdout.flush()
+    return _DONE
+
+
+def _overview() -> str:
+    commands = "\n".join(f"  {name:<10}{command.help}" for name, command in COMMANDS.items())
+    return (
+        "usage: fpnas COMMAND [options]\n\n"
+        "Images and a budget in, a trained and exported network out.\n\n"
+        f"commands:\n{commands}\n\n"
+        "`fpnas COMMAND --help` lists the options of a command; `fpnas --version` prints the version."
+    )
+
+
+@contextlib.contextmanager
+def _termination_as_exit() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as SIGINT does, so that files are closed and temporary ones removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

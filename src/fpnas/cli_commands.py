@@ -1,0 +1,218 @@
+"""What each command of the command line takes, does and answers.
+
+PyTorch is imported by the functions that need it, so that `--help` and mistakes in options answer at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fpnas.builtin_networks import find_network
+from fpnas.checks import check_choices, check_ranges
+from fpnas.cli_parser import CommandParser
+from fpnas.cli_tables import show_cost, show_figures, show_predictions, show_space, show_spaces
+from fpnas.errors import UserError
+from fpnas.search_config import SearchConfig
+from fpnas.train_config import TrainConfig
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        help: one line on what it does.
+        add_arguments: adds what it takes to its parser.
+        run: does it, and gives the document that `--json` prints.
+        show: prints that document for people.
+    """
+
+    help: str
+    add_arguments: Callable[[CommandParser], None]
+    run: Callable[[Any], Any]
+    show: Callable[[Any], None]
+
+
+def _no_arguments(parser: CommandParser) -> None:
+    pass
+
+
+def _spaces(arguments: Any) -> list[dict[str, Any]]:
+    from fpnas.space import builtin_space_names
+    from fpnas.space_file import load_space
+    from fpnas.space_summary import summarise_space
+
+    return [summarise_space(load_space(name)) for name in builtin_space_names()]
+
+
+def _add_input_size(parser: CommandParser) -> None:
+    parser.add("--input-size", int | None, default=None, help="side of the images, pixels; its own when left out")
+
+
+def _space_arguments(parser: CommandParser) -> None:
+    parser.add("space", metavar="SPACE", help="a built-in search space or a TOML file")
+    _add_input_size(parser)
+
+
+def _space(arguments: Any) -> dict[str, Any]:
+    check_ranges(arguments, input_size=(1, 4096))
+    from fpnas.space_file import load_space
+    from fpnas.space_summary import describe_space
+
+    return describe_space(load_space(arguments.space), arguments.input_size)
+
+
+def _cost_arguments(parser: CommandParser) -> None:
+    parser.add("file", metavar="FILE", help="a network or architecture file, or a built-in network's name")
+    _add_input_size(parser)
+
+
+def _cost(arguments: Any) -> dict[str, Any]:
+    check_ranges(arguments, input_size=(1, 4096))
+    from fpnas.architecture import ARCHITECTURE_FORMAT, architecture_from_json
+    from fpnas.cost.counts import network_cost
+    from fpnas.files import read_json
+    from fpnas.network_file import network_from_json
+    from fpnas.network_spec import resolve
+    from fpnas.space_file import load_space
+
+    path = find_network(arguments.file)
+    content = read_json(path, "network file")
+    where = f"network file {path}"
+    kind = content.get("format")
+    # Of an architecture file with another version, the message should still be one about architectures.
+    if isinstance(kind, str) and kind.partition("/")[0] == ARCHITECTURE_FORMAT.partition("/")[0]:
+        where = f"architecture file {path}"
+        name = content.get("space")
+        if not isinstance(name, str):
+            raise UserError(f"{where}: space = {name}: a search space's name is expected")
+        try:
+            space = load_space(name)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        spec = resolve(space, architecture_from_json(space, content, where))
+    else:
+        spec = network_from_json(content, where)
+    if arguments.input_size is not None:
+        spec = spec.at_input_size(arguments.input_size)
+    cost = network_cost(spec)
+    return {
+        "name": spec.name,
+        "macs": cost.macs,
+        "params": cost.params,
+        "weights": cost.weights,
+        "input_size": spec.input_size,
+        "blocks": [asdict(part) for part in cost.parts],
+    }
+
+
+def _configuration(kind: type, arguments: Any) -> Any:
+    return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})
+
+
+def _search_arguments(parser: CommandParser) -> None:
+    parser.add_configuration(SearchConfig)
+
+
+def _search(arguments: Any) -> dict[str, Any]:
+    config = _configuration(SearchConfig, arguments)
+    config.target_macs = str(config.target_macs)
+    config.validate()
+    from fpnas.runtime.run_directory import RunDirectory
+    from fpnas.search import run_search
+
+    result = run_search(config)
+    run = RunDirectory.open(config.output, "search")
+    figures = {field.name: getattr(result, field.name) for field in fields(result)}
+    files = {"output": str(run.path), "architecture": str(run.architecture_path), "network": str(run.network_path)}
+    return figures | files
+
+
+def _derive_arguments(parser: CommandParser) -> None:
+    parser.add("run", Path, metavar="RUN", help="the --output of a search")
+    parser.add("--target-macs", str | None, default=None, help="another budget; the search's own when left out")
+    parser.add("--output", Path | None, default=None, help="network file to write; the run's own when left out")
+
+
+def _derive(arguments: Any) -> dict[str, Any]:
+    from fpnas.derive import derive_run
+
+    derived = derive_run(arguments.run, target_macs=arguments.target_macs, output=arguments.output)
+    return asdict(derived) | {"architecture": str(derived.architecture), "network": str(derived.network)}
+
+
+def _train_arguments(parser: CommandParser) -> None:
+    parser.add("network_file", metavar="FILE", help="a network file, or a built-in network's name")
+    parser.add_configuration(TrainConfig)
+
+
+def _train(arguments: Any) -> dict[str, Any]:
+    config = _configuration(TrainConfig, arguments)
+    config.validate()
+    network = find_network(arguments.network_file)
+    from fpnas.train import run_train
+
+    result = run_train(network, config)
+    figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds")}
+    return figures | {"output": str(config.output)}
+
+
+def _add_trained_run(parser: CommandParser) -> None:
+    parser.add("run", Path, metavar="RUN", help="the --output of a training")
+
+
+def _evaluate_arguments(parser: CommandParser) -> None:
+    _add_trained_run(parser)
+    parser.add("--data", required=True, help="a data set whose test images are taken; names as in `fpnas train`")
+    parser.add("--device", default="auto", help="auto, cpu or cuda")
+    parser.add("--workers", int, default=2, help="processes that load images")
+
+
+def _evaluate(arguments: Any) -> dict[str, Any]:
+    check_ranges(arguments, workers=(0, 256))
+    check_choices(arguments, device=("auto", "cpu", "cuda"))
+    from fpnas.predict import evaluate_run
+
+    return asdict(evaluate_run(arguments.run, arguments.data, device=arguments.device, workers=arguments.workers))
+
+
+def _predict_arguments(parser: CommandParser) -> None:
+    _add_trained_run(parser)
+    parser.add("images", list[str], metavar="IMAGE", nargs="+", help="image files")
+
+
+def _predict(arguments: Any) -> list[dict[str, Any]]:
+    from fpnas.predict import predict_images, prediction_to_json
+
+    predictions = predict_images(arguments.run, [Path(image) for image in arguments.images])
+    return [prediction_to_json(prediction) for prediction in predictions]
+
+
+def _export_arguments(parser: CommandParser) -> None:
+    _add_trained_run(parser)
+    parser.add("--format", required=True, help="onnx")
+    parser.add("--output", Path, required=True, help="the file to write")
+
+
+def _export(arguments: Any) -> dict[str, Any]:
+    check_choices(arguments, format=("onnx",))
+    from fpnas.export import export_onnx
+
+    exported = export_onnx(arguments.run, arguments.output)
+    return asdict(exported) | {"path": str(exported.path)}
+
+
+COMMANDS: dict[str, Command] = {
+    "spaces": Command("list the built-in search spaces", _no_arguments, _spaces, show_spaces),
+    "space": Command("show one search space in full", _space_arguments, _space, show_space),
+    "cost": Command("count what a network costs, block by block", _cost_arguments, _cost, show_cost),
+    "search": Command("search a network for data and a budget", _search_arguments, _search, show_figures),
+    "derive": Command("take a network for another budget from a search", _derive_arguments, _derive, show_figures),
+    "train": Command("train a network from scratch", _train_arguments, _train, show_figures),
+    "evaluate": Command("accuracy of a trained network", _evaluate_arguments, _evaluate, show_figures),
+    "predict": Command("classes of images", _predict_arguments, _predict, show_predictions),
+    "export": Command("write a trained network as ONNX", _export_arguments, _export, show_figures),
+}
