@@ -65,7 +65,7 @@ def _run(arguments: list[str]) -> int:
     command = COMMANDS[name]
     parser = CommandParser(name, command.help)
     command.add_arguments(parser)
-    parser.add("--json", bool, default=False, help="print one JSON document instead of tables")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     values = parser.parse(arguments[1:])
     # Standard output is for the answer alone, whatever a library prints on its way to it.
     with contextlib.redirect_stdout(sys.stderr):

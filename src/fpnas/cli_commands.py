@@ -181,7 +181,7 @@ def _evaluate(arguments: Any) -> dict[str, Any]:
 
 def _predict_arguments(parser: CommandParser) -> None:
     _add_trained_run(parser)
-    parser.add("images", list[str], metavar="IMAGE", nargs="+", help="image files")
+    parser.add("images", str, metavar="IMAGE", nargs="+", help="image files")
 
 
 def _predict(arguments: Any) -> list[dict[str, Any]]:

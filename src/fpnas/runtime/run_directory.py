@@ -50,8 +50,10 @@ class RunDirectory:
             existing = target
             while not os.path.lexists(existing):
                 existing = existing.parent
-        except OSError as error:
-            raise UserError(f"--output {target}: cannot be used: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"--output {target}: cannot be used: {error}") from None
+        if "\0" in str(target):
+            raise UserError(f"--output {shown(str(target))}: a path cannot hold a null character")
         if not existing.is_dir():
             raise UserError(f"--output {target}: cannot be made: {existing} is not a directory")
         if not os.access(existing, os.W_OK | os.X_OK):

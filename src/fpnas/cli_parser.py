@@ -1,0 +1,155 @@
+"""Command-line options over dataclasses, and one-line messages for whatever is wrong with them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+import yaml
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+
+from fpnas.checks import shown
+from fpnas.errors import UserError
+from fpnas.files import read_text
+
+__all__ = ["CommandParser"]
+
+_KINDS: dict[Any, tuple[str, str]] = {
+    int: ("N", "a whole number"),
+    float: ("X", "a number"),
+    bool: ("", "true or false"),
+    Path: ("PATH", "a path"),
+    str: ("TEXT", "a text"),
+}
+
+
+class _HelpFormatter(DefaultHelpFormatter):
+    """Help texts with defaults, without the names of Python types."""
+
+    def _get_help_string(self, action: Any) -> str:
+        text = (action.help or "").replace("%", "%%")
+        if action.dest == "print_config":
+            return "print the effective configuration as YAML and exit"
+        if action.default is None or action.default is False or not action.option_strings or action.dest == "help":
+            return text
+        return text if action.default == "==SUPPRESS==" else f"{text} (default: {action.default})"
+
+
+class CommandParser(ArgumentParser):
+    """Parser of one command. Every problem is a UserError; options are accepted with dashes and underscores."""
+
+    def __init__(self, command: str, description: str = "") -> None:
+        super().__init__(
+            prog=f"fpnas {command}",
+            description=description,
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+            default_env=False,
+        )
+        self._command = command
+        self._accepted: dict[str, str] = {}
+        self._labels: dict[str, str] = {}
+        self._tokens: list[str] = []
+
+    def add(self, name: str, kind: Any = str, **options: Any) -> None:
+        """Add an argument or `--option` of a kind (int, float, bool, str, Path, or one of these or None)."""
+        plain = next(known for known in _KINDS if known in (kind, *getattr(kind, "__args__", ())))
+        metavar, accepted = _KINDS[plain]
+        field = name.lstrip("-").replace("-", "_")
+        self._accepted[field] = accepted
+        self._labels[field] = name if name.startswith("-") else options.get("metavar", name)
+        if plain is bool:
+            # nargs "?" accepts --quiet=true beside --quiet and --no-quiet.
+            self.add_argument(name, action=ActionYesNo(no_prefix="no-"), nargs="?", **options)
+        else:
+            self.add_argument(name, type=kind, **({"metavar": metavar} | options))
+
+    def add_configuration(self, configuration: type) -> None:
+        """Add `--config` and an option for every field of a dataclass; help is its docstring's Attributes."""
+        self.add_argument("--config", action="config", metavar="FILE", help="YAML file; the command line wins over it")
+        hints = get_type_hints(configuration)
+        helps = attribute_helps(configuration)
+        for field in fields(configuration):
+            required = field.default is MISSING
+            # A quantity in YAML may be a number: 2500000 as well as 2.5M.
+            kind = str | int | float if field.name == "target_macs" else hints[field.name]
+            options = {"required": True} if required else {"default": field.default}
+            self.add("--" + field.name.replace("_", "-"), kind, help=helps.get(field.name, ""), **options)
+
+    def parse(self, arguments: Sequence[str]) -> Any:
+        """The values of a command line, as a namespace.
+
+        Raises:
+            UserError: whatever is wrong, in one line with option, value and what is accepted.
+        """
+        self._tokens = [_dashed(token) for token in arguments]
+        for path in self._given("config"):
+            self._check_config_file(path)
+        return self.parse_args(self._tokens)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Called by the libraries below with their own message."""
+        raise UserError(self._explain(message)) from None
+
+    def _given(self, field: str) -> list[str]:
+        """Values of an option as they stand on the command line."""
+        option = "--" + field.replace("_", "-")
+        values = [token.partition("=")[2] for token in self._tokens if token.startswith(option + "=")]
+        values += [value for token, value in zip(self._tokens, self._tokens[1:], strict=False) if token == option]
+        return values
+
+    def _check_config_file(self, path: str) -> None:
+        where = f"--config {path}"
+        try:
+            content = yaml.safe_load(read_text(path, "--config"))
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise UserError(f"{where}: broken YAML: {error}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{where}: {shown(content)}: lines such as `epochs: 20` are expected")
+        for name in content:
+            if name not in self._accepted:
+                known = ", ".join(self._accepted)
+                raise UserError(f"{where}: unknown field {shown(name)}; accepted are {known}")
+
+    def _explain(self, message: str) -> str:
+        see = f"`{self.prog} --help` says what is accepted"
+        if match := re.match(r'(?:Parser key|Key) "([\w.]+)"', message):
+            field = match[1]
+            accepted = f"{self._accepted.get(field, 'another value')} is accepted"
+            if given := self._given(field):
+                return f"{self._labels.get(field, field)} {given[-1]}: {accepted}"
+            found = re.search(r"(?:Got|Given) value: (.*)", message)
+            value = f" = {shown(found[1])}" if found else ""
+            place = f"--config {path[-1]}" if (path := self._given("config")) else self._command
+            return f"{place}: {field}{value}: {accepted}"
+        if match := re.match(r"the following arguments are required: (.*)", message):
+            missing = ", ".join(self._labels.get(name, name) for name in match[1].split(", "))
+            return f"{self._command}: {missing} missing; {see}"
+        if match := re.match(r"unrecognized arguments: (.*)", message, re.DOTALL):
+            return f"{self._command}: unknown option or surplus argument {match[1]}; {see}"
+        return f"{self._command}: {message}; {see}"
+
+
+def _dashed(token: str) -> str:
+    """An option's name with dashes, whichever way it was written; values stay as they are."""
+    name, equals, value = token.partition("=")
+    if not name.startswith("--"):
+        return token
+    name = name.replace("_", "-")
+    # The library's own option has an underscore.
+    return ("--print_config" if name == "--print-config" else name) + equals + value
+
+
+def attribute_helps(configuration: type) -> dict[str, str]:
+    """Help texts by field, from the Attributes section of a dataclass's docstring."""
+    section = (configuration.__doc__ or "").partition("Attributes:")[2]
+    helps: dict[str, str] = {}
+    for line in section.splitlines():
+        match = re.match(r" {8}(\w+): (.*)", line)
+        if match:
+            helps[match[1]] = match[2].strip().rstrip(".")
+        elif helps and line.startswith(" " * 12):
+            last = next(reversed(helps))
+            helps[last] = f"{helps[last]} {line.strip()}".rstrip(".")
+    return helps
