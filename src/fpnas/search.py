@@ -40,7 +40,7 @@ __all__ = ["CONVERGED_NATS", "SearchResult", "run_search", "search"]
 CONVERGED_NATS = 8.0
 """A distribution over this entropy at the end has not settled: its mode is one of thousands like it."""
 
-LOGIT_TRAVEL = 12.0
+LOGIT_TRAVEL = 20.0
 """Adam moves a logit by about its rate per step: the rate is this over the number of architecture steps, so that a
 search of any length can take a distribution from uniform to settled."""
 

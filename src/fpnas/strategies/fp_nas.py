@@ -26,12 +26,25 @@ from fpnas.strategies.base import StepTools
 __all__ = ["FpNas"]
 
 
-RATE_GROWTH = 10.0
+FINAL_ENTROPY_NATS = 2.0
+PACING_GAIN = 20.0
+MOST_PACING = 3.0
 
 
-def growth(phase: float) -> float:
-    """Factor on the mean rate at a share of the learning phase; its mean over the phase is 1."""
-    return RATE_GROWTH**phase * math.log(RATE_GROWTH) / (RATE_GROWTH - 1)
+def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
+    """Factor on the rate that keeps the entropy on a line from its start to (almost) nothing at the end.
+
+    How far a rate takes a distribution depends on the space, the data and the number of steps; with a fixed one, a
+    search ends either too early, on the verdicts of an untrained supernet, or not at all.
+
+    Args:
+        entropy_nats: of the distribution now.
+        initial_nats: of the distribution when it began to learn.
+        phase: share of the learning that is done, in [0, 1).
+    """
+    planned = initial_nats + (FINAL_ENTROPY_NATS - initial_nats) * phase
+    lag = (entropy_nats - planned) / initial_nats
+    return math.exp(max(-MOST_PACING, min(MOST_PACING, PACING_GAIN * lag)))
 
 
 class FpNas:
@@ -39,8 +52,7 @@ class FpNas:
 
     Args:
         space: what is searched.
-        learning_rate: Adam's mean rate for the distribution's logits; it grows tenfold, exponentially, from the end
-            of the warm-up to the end of the search (TuNAS), since an untrained supernet's verdicts are worth little.
+        learning_rate: Adam's rate for the distribution's logits while the entropy is on its planned line (`pace`).
         samples_per_nat: lambda of the adaptive number of samples.
         likelihood_scale: factor on the mean cross-entropy.
         budget_floor: least cost of an architecture that is drawn, as a share of the target.
@@ -67,6 +79,7 @@ class FpNas:
         self.joint_from = joint_from
         self._learning_from = 0.0
         self._use(Factorized(space.cardinalities))
+        self._initial_entropy = self.distribution.entropy().item()
 
     def _use(self, distribution: Distribution) -> None:
         self.distribution = distribution
@@ -79,10 +92,11 @@ class FpNas:
         if tools.warm_up:
             self._learning_from = tools.progress
             return self._warm_up_step(tools)
+        entropy = self.distribution.entropy().item()
         phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * growth(phase)
-        samples = self.number_of_samples(self.distribution.entropy().item())
+            group["lr"] = self.learning_rate * pace(entropy, self._initial_entropy, phase)
+        samples = self.number_of_samples(entropy)
         indices_KGV, acceptance = self._draw(tools, samples)
         cross_entropy_K = tools.cross_entropy(indices_KGV).double().cpu()
         weight_K = importance_weights(-self.likelihood_scale * cross_entropy_K)
@@ -92,6 +106,7 @@ class FpNas:
         return {
             "samples": samples,
             "loss": self._weight_step(tools, indices_KGV, weight_K),
+            "entropy_nats": entropy,
             "architecture_loss": float(cross_entropy_K.mean()),
             "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
             "acceptance": acceptance,
