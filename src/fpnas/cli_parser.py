@@ -50,6 +50,7 @@ class CommandParser(ArgumentParser):
         self._command = command
         self._accepted: dict[str, str] = {}
         self._labels: dict[str, str] = {}
+        self._fields: set[str] = set()
         self._tokens: list[str] = []
 
     def add(self, name: str, kind: Any = str, **options: Any) -> None:
@@ -71,6 +72,7 @@ class CommandParser(ArgumentParser):
         hints = get_type_hints(configuration)
         helps = attribute_helps(configuration)
         for field in fields(configuration):
+            self._fields.add(field.name)
             required = field.default is MISSING
             # A quantity in YAML may be a number: 2500000 as well as 2.5M.
             kind = str | int | float if field.name == "target_macs" else hints[field.name]
@@ -83,10 +85,18 @@ class CommandParser(ArgumentParser):
         Raises:
             UserError: whatever is wrong, in one line with option, value and what is accepted.
         """
-        self._tokens = [_dashed(token) for token in arguments]
+        self._tokens = _config_first([_dashed(token) for token in arguments])
         for path in self._given("config"):
             self._check_config_file(path)
         return self.parse_args(self._tokens)
+
+    def dump(self, namespace: Any, *arguments: Any, **options: Any) -> str:
+        """The configuration as YAML, for --print_config: its fields alone, so that --config can read it again."""
+        kept = namespace.clone()
+        for name in list(vars(kept)):
+            if name not in self._fields:
+                del kept[name]
+        return super().dump(kept, *arguments, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Called by the libraries below with their own message."""
@@ -139,6 +149,19 @@ def _dashed(token: str) -> str:
     name = name.replace("_", "-")
     # The library's own option has an underscore.
     return ("--print_config" if name == "--print-config" else name) + equals + value
+
+
+def _config_first(tokens: Sequence[str]) -> list[str]:
+    """Tokens with `--config FILE` in front: later ones win, and that must be those of the command line."""
+    first: list[str] = []
+    others: list[str] = []
+    rest = iter(tokens)
+    for token in rest:
+        if token == "--config" and (value := next(rest, None)) is not None:
+            first += [token, value]
+        else:
+            (first if token.startswith("--config=") else others).append(token)
+    return first + others
 
 
 def attribute_helps(configuration: type) -> dict[str, str]:
