@@ -1,0 +1,227 @@
+"""The supernet under a spec is the network of that spec: logits, gradients, statistics, memory."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sampled import uniform_specs
+from torch import Tensor, nn
+
+from fpnas.architecture import Architecture
+from fpnas.network_spec import NetworkSpec, resolve
+from fpnas.nn import Network, SuperNet
+from fpnas.nn.network import ConvNorm
+from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
+from fpnas.space_file import load_space, parse_space
+
+# Architectures per space and the smallest inputs that use every stride.
+SAMPLES = {"tiny": (200, 8), "fbnetv2-f-32": (100, 16), "fbnetv2-f": (10, 32)}
+NUM_CLASSES = 10
+
+# Every kernel, activation and number of splits of one block; and a group whose shape never changes.
+EVERY_CHOICE = """
+format = "fpnas.space/1"
+name = "every-choice"
+source = "a test"
+input_size = 6
+in_channels = 1
+share = "block"
+stem = { kernel = 3, channels = 16, stride = 1, activation = "hswish" }
+head = { kind = "conv", channels = 24, activation = "hswish" }
+
+[[group]]
+kernel = [0, 3, 5, 7]
+activation = ["relu", "swish", "hswish"]
+splits = [0, 1, 2, 4]
+expansion = [0.75, 1, 3]
+channels = [8, 24]
+repeat = 1
+stride = 2
+
+[[group]]
+kernel = [0, 3]
+activation = "relu"
+splits = [0, 4]
+expansion = 2
+channels = 24
+repeat = 2
+stride = 1
+"""
+
+
+def _supernet(name: str, dtype: torch.dtype = torch.float32) -> SuperNet:
+    """A supernet with weights, biases and running statistics that are all different."""
+    space = parse_space(EVERY_CHOICE, "s") if name == "every-choice" else load_space(name)
+    torch.manual_seed(0)
+    supernet = SuperNet(space, 1, NUM_CLASSES)
+    for module in supernet.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            nn.init.normal_(module.bias, std=0.3)
+    return supernet.to(dtype)
+
+
+def _specs(supernet: SuperNet, number: int, input_size: int) -> list[NetworkSpec]:
+    return uniform_specs(supernet.space, number, input_size=input_size, in_channels=1, num_classes=NUM_CLASSES)
+
+
+def _images(input_size: int, batch: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(batch, 1, input_size, input_size, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def _pairs(
+    supernet: SuperNet, network: Network, spec: NetworkSpec
+) -> Iterator[tuple[str, Tensor, tuple[slice, ...], Tensor]]:
+    """Name of a supernet's tensor, the tensor, its part that is used, the network's tensor.
+
+    Written apart from the supernet's own slicing: the leading widths follow from the network's shapes alone.
+    """
+    targets = dict(network.named_parameters()) | dict(network.named_buffers())
+    names = {}
+    for name in targets:
+        source = name
+        for number, block in enumerate(spec.blocks):
+            prefix = f"blocks.{number}."
+            if not name.startswith(prefix):
+                continue
+            rest = name.removeprefix(prefix)
+            if isinstance(network.blocks[number], ConvNorm):
+                source = f"{prefix}bypass.{rest}"
+            elif rest.startswith("depthwise."):
+                source = f"{prefix}depthwise.kernel{block.kernel}_splits{block.splits}.{rest[10:]}"
+            elif rest.startswith("attention."):
+                source = f"{prefix}attention.splits{block.splits}.{rest[10:]}"
+        names[source] = name
+    sources = dict(supernet.named_parameters()) | dict(supernet.named_buffers())
+    for source, name in names.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        yield source, sources[source], tuple(slice(size) for size in targets[name].shape), targets[name]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_logits_equal_the_extracted_network_s(name: str) -> None:
+    number, input_size = SAMPLES[name]
+    supernet, images = _supernet(name), _images(input_size)
+    for spec in _specs(supernet, number, input_size):
+        for mode in (False, True):
+            supernet.train(mode)
+            network = supernet.extract(spec)
+            assert network.training is mode and network.spec == spec
+            with torch.no_grad():
+                torch.testing.assert_close(supernet(images, spec), network(images), rtol=1e-6, atol=1e-6)
+
+
+def test_every_choice_in_double_precision() -> None:
+    supernet, images = _supernet("every-choice", torch.float64), _images(6, dtype=torch.float64)
+    cardinalities = supernet.space.cardinalities
+    for count, row in enumerate(product(*map(range, cardinalities[0]))):
+        rest = ((count % 2, 0, count // 2 % 2, 0, 0), (count // 3 % 2, 0, count // 5 % 2, 0, 0))
+        spec = resolve(supernet.space, Architecture((row, *rest)), num_classes=NUM_CLASSES)
+        supernet.train(count % 2 == 0)
+        network = supernet.extract(spec)
+        with torch.no_grad():
+            torch.testing.assert_close(supernet(images, spec), network(images), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_gradients_and_statistics_equal_and_nothing_else_is_touched(name: str) -> None:
+    number, input_size = SAMPLES[name]
+    # Double precision: a mistake in the slices shows, rounding amplified by batch norm over few values does not.
+    supernet, images = _supernet(name, torch.float64).train(), _images(input_size, dtype=torch.float64)
+    labels = torch.tensor([1, 7, 3, 0])
+    for spec in _specs(supernet, min(number, 200 if name == "tiny" else 50), input_size):
+        network = supernet.extract(spec)
+        before = {key: value.clone() for key, value in supernet.named_buffers()}
+        supernet.zero_grad(set_to_none=True)
+        F.cross_entropy(supernet(images, spec), labels).backward()
+        F.cross_entropy(network(images), labels).backward()
+        used = set()
+        for source, tensor, part, target in _pairs(supernet, network, spec):
+            used.add(source)
+            if isinstance(tensor, nn.Parameter):
+                assert tensor.grad is not None and target.grad is not None
+                torch.testing.assert_close(tensor.grad[part], target.grad, rtol=1e-6, atol=1e-9, msg=source)
+                tensor.grad[part] = 0
+                assert not tensor.grad.any(), source
+            else:
+                torch.testing.assert_close(tensor[part], target, rtol=1e-9, atol=1e-9, msg=source)
+                before[source][part] = tensor[part]
+                assert torch.equal(tensor, before[source]), source
+        for source, parameter in supernet.named_parameters():
+            assert source in used or parameter.grad is None or not parameter.grad.any(), source
+        for source, buffer in supernet.named_buffers():
+            assert source in used or torch.equal(buffer, before[source]), source
+
+
+def _saved_bytes(module: nn.Module, *inputs: object) -> int:
+    """Bytes that autograd keeps for the backward pass, weights and buffers left out."""
+    own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = module(*inputs)  # alive until all is counted: freed memory could be given out twice
+    del output
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("name", ["tiny", "fbnetv2-f-32"])
+def test_saved_activations_are_those_of_one_network(name: str, memory_format: torch.memory_format) -> None:
+    input_size = SAMPLES[name][1]
+    supernet = _supernet(name).to(memory_format=memory_format)
+    images = _images(input_size).to(memory_format=memory_format)
+    for spec in _specs(supernet, 40, input_size):
+        network = supernet.extract(spec).to(memory_format=memory_format)
+        assert _saved_bytes(supernet, images, spec) <= _saved_bytes(network, images)
+
+
+def test_sharing_is_as_documented() -> None:
+    """Leading slices everywhere; numbers of splits share neither depthwise filters nor attention."""
+    supernet = _supernet("tiny")
+    block = supernet.blocks[1]
+    assert sorted(block.depthwise) == [f"kernel{k}_splits{s}" for k, s in product((3, 5), (0, 1, 2, 4))]
+    assert sorted(block.attention) == ["splits1", "splits2", "splits4"]
+    storages = [p.untyped_storage().data_ptr() for p in supernet.parameters()]
+    assert len(storages) == len(set(storages))
+    widths = {type(m) for m in supernet.modules()} & {SlicedConvNorm, SlicedAttention}
+    assert len(widths) == 2
+
+
+def test_an_extracted_network_is_a_copy() -> None:
+    supernet = _supernet("tiny").eval()
+    spec, images = _specs(supernet, 1, 8)[0], _images(8)
+    network = supernet.extract(spec)
+    before = network(images)
+    for parameter in supernet.parameters():
+        nn.init.zeros_(parameter)
+    assert torch.equal(network(images), before)
+
+
+def test_the_supernet_keeps_no_state_between_architectures() -> None:
+    supernet = _supernet("tiny").eval()
+    first, *others = _specs(supernet, 5, 8)
+    images = _images(8)
+    before = supernet(images, first)
+    for spec in others:
+        supernet(images, spec)
+    assert torch.equal(supernet(images, first), before)
+
+
+def test_other_heads_are_refused() -> None:
+    text = EVERY_CHOICE.replace('kind = "conv"', 'kind = "ir_pool"')
+    with pytest.raises(ValueError, match="ir_pool"):
+        SuperNet(parse_space(text, "s"), 1, 10)
