@@ -244,7 +244,7 @@ def build_strategy(space: SearchSpace, config: SearchConfig, total_steps: int) -
         learning_rate=config.architecture_learning_rate or LOGIT_TRAVEL / learning_steps,
         samples_per_nat=config.samples_per_nat,
         likelihood_scale=config.likelihood_scale,
-        budget_floor=config.budget_floor,
+        budget_floor=config.budget_floor if config.budget == "condition" else None,
         resample=config.weight_step == "resample",
         joint_from=config.joint_from,
     )

@@ -29,6 +29,8 @@ class SearchConfig:
         architecture_learning_rate: Adam's rate for the distribution; fitted to the number of steps when left out.
         samples_per_nat: lambda: architectures drawn per nat of entropy.
         likelihood_scale: factor on the mean cross-entropy in an architecture's log-likelihood.
+        budget: `condition` draws only architectures from `budget_floor` to 1 times the target; `hinge` draws any and
+            subtracts the cost over the target from their weights, as the paper's Eq. 7 does.
         budget_floor: share of the target that an architecture costs at least to be drawn; 0 for no floor.
         weight_step: `resample` trains one architecture drawn by its weight, `all` trains every sampled one.
         joint_from: share of the search after which the factorized distribution becomes the joint one.
@@ -56,6 +58,7 @@ class SearchConfig:
     architecture_learning_rate: float | None = None
     samples_per_nat: float = 0.25
     likelihood_scale: float = 32.0
+    budget: str = "condition"
     budget_floor: float = 0.95
     weight_step: str = "resample"
     joint_from: float = 0.5
@@ -99,6 +102,7 @@ class SearchConfig:
         )
         check_choices(
             self,
+            budget=("condition", "hinge"),
             weight_step=("resample", "all"),
             device=("auto", "cpu", "cuda"),
             on_bad_image=("error", "skip"),

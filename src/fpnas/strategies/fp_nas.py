@@ -18,13 +18,16 @@ import torch
 from torch import Tensor
 
 from fpnas.distribution import Distribution, Factorized
-from fpnas.objective import architecture_loss, importance_weights
+from fpnas.objective import architecture_loss, hinge_costs, importance_weights, sample_weights
 from fpnas.sampling import AdaptiveSamples, sample_within_budget
 from fpnas.space import SearchSpace
 from fpnas.strategies.base import StepTools
 
 __all__ = ["FpNas"]
 
+
+HINGE_WEIGHT = 0.3
+"""Beta of Eq. 7, as the paper has it."""
 
 FINAL_ENTROPY_NATS = 2.0
 PACING_GAIN = 20.0
@@ -55,7 +58,8 @@ class FpNas:
         learning_rate: Adam's rate for the distribution's logits while the entropy is on its planned line (`pace`).
         samples_per_nat: lambda of the adaptive number of samples.
         likelihood_scale: factor on the mean cross-entropy.
-        budget_floor: least cost of an architecture that is drawn, as a share of the target.
+        budget_floor: least cost of an architecture that is drawn, as a share of the target; with None any is drawn, and
+            the budget acts by the paper's hinge cost (Eq. 7).
         resample: whether one architecture drawn by weight is trained, or every sampled one.
         joint_from: share of the search at which the distribution becomes the joint one.
     """
@@ -67,7 +71,7 @@ class FpNas:
         learning_rate: float,
         samples_per_nat: float,
         likelihood_scale: float,
-        budget_floor: float,
+        budget_floor: float | None,
         resample: bool,
         joint_from: float,
     ) -> None:
@@ -99,9 +103,14 @@ class FpNas:
         samples = self.number_of_samples(entropy)
         indices_KGV, acceptance = self._draw(tools, samples)
         cross_entropy_K = tools.cross_entropy(indices_KGV).double().cpu()
-        weight_K = importance_weights(-self.likelihood_scale * cross_entropy_K)
+        log_likelihood_K = -self.likelihood_scale * cross_entropy_K
+        weight_K = importance_weights(log_likelihood_K)
+        gradient_weight_K = weight_K
+        if self.budget_floor is None:
+            hinge_K = hinge_costs(tools.costs.cost(indices_KGV), tools.target)
+            gradient_weight_K = sample_weights(log_likelihood_K, hinge_K, HINGE_WEIGHT)
         self.optimizer.zero_grad()
-        architecture_loss(weight_K, self.distribution.log_prob(indices_KGV)).backward()
+        architecture_loss(gradient_weight_K, self.distribution.log_prob(indices_KGV)).backward()
         self.optimizer.step()
         return {
             "samples": samples,
@@ -113,6 +122,9 @@ class FpNas:
         }
 
     def _draw(self, tools: StepTools, samples: int) -> tuple[Tensor, float]:
+        """Architectures (K, G, V), and the share of the distribution's candidates that the budget let through."""
+        if self.budget_floor is None:
+            return self.distribution.sample(samples, tools.generator), 1.0
         return sample_within_budget(
             self.distribution,
             tools.costs,
