@@ -174,6 +174,7 @@ class BatchStream:
         batch_size: images of a batch; the rest of a pass is dropped.
         generator: decides the order.
         workers: threads that decode ahead.
+        option: what sets the batch size, for the message.
 
     Raises:
         UserError: a batch is larger than what there is to draw from.
@@ -186,10 +187,11 @@ class BatchStream:
         batch_size: int,
         generator: torch.Generator,
         workers: int = 0,
+        option: str = "--batch-size",
     ) -> None:
         if batch_size > len(indices):
             raise UserError(
-                f"--batch-size {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
+                f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
             )
         self._indices = indices
         self._batch_size = batch_size

@@ -58,6 +58,7 @@ class SearchImages:
             architecture_batch_size,
             generator_for(seed, "architecture batches"),
             workers,
+            option="--architecture-batch-size",
         )
         self._augment = Augment(dataset.flip, dataset.shift)
         self._augment_generator = generator_for(seed, "augment")
