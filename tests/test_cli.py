@@ -1,0 +1,353 @@
+"""The command line does the whole job: options and YAML in, one answer out, exit codes as promised."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+from refusals import refused, write_network
+
+from fpnas.cli import main
+from fpnas.cli_commands import COMMANDS, Command
+from fpnas.cli_parser import CommandParser, attribute_helps
+from fpnas.errors import UserError
+from fpnas.network_file import load_network
+from fpnas.search_config import SearchConfig
+from fpnas.train_config import TrainConfig
+from fpnas.version import __version__
+
+Captured = pytest.CaptureFixture[str]
+FPNAS = Path(sys.executable).parent / "fpnas"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def answer(capfd: Captured, *arguments: str | Path) -> str:
+    """Standard output of a command that succeeds."""
+    capfd.readouterr()
+    code = main([str(argument) for argument in arguments])
+    output, errors = capfd.readouterr()
+    assert code == 0, errors
+    return output
+
+
+def document(capfd: Captured, *arguments: str | Path) -> Any:
+    """What a command prints with --json: one document and nothing else."""
+    return json.loads(answer(capfd, *arguments, "--json"))
+
+
+# Help
+
+
+def test_overview_names_every_command(capfd: Captured) -> None:
+    text = answer(capfd, "--help")
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^  {name} +{command.help}$", text, re.MULTILINE)
+    assert answer(capfd, "--version") == f"fpnas {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_options_with_dashes(capfd: Captured, name: str) -> None:
+    text = answer(capfd, name, "--help").replace("--print_config", "")
+    assert text.startswith(f"usage: fpnas {name}")
+    assert "--json" in text
+    assert not re.search(r"--\w*_", text) and "class" not in re.findall(r"<(\w+)", text)
+
+
+@pytest.mark.parametrize(("name", "configuration"), [("search", SearchConfig), ("train", TrainConfig)])
+def test_every_field_is_an_option_with_a_help(capfd: Captured, name: str, configuration: type) -> None:
+    text = answer(capfd, name, "--help")
+    helps = attribute_helps(configuration)
+    for field in dataclasses.fields(configuration):
+        assert f"--{field.name.replace('_', '-')} " in text
+        assert len(helps[field.name]) > 5, field.name
+        assert helps[field.name].split()[0] in text
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"]])
+def test_help_answers_at_once(arguments: list[str]) -> None:
+    # Processor time, and the best of three, so that a loaded machine does not fail it.
+    seconds = []
+    for _ in range(3):
+        process = subprocess.Popen([FPNAS, *arguments], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        seconds.append(usage.ru_utime + usage.ru_stime)
+    assert min(seconds) < 0.5
+
+
+# Options and YAML
+
+
+def parsed(configuration: type, *arguments: str) -> Any:
+    parser = CommandParser("test")
+    parser.add_configuration(configuration)
+    return parser.parse(arguments)
+
+
+REQUIRED = ("--data=digits", "--space=tiny", "--target-macs=2.5M", "--output=run")
+
+
+def test_defaults_are_those_of_the_dataclass() -> None:
+    values = parsed(SearchConfig, *REQUIRED)
+    expected = SearchConfig(data="digits", space="tiny", target_macs="2.5M", output=Path("run"))
+    assert {field.name: values[field.name] for field in dataclasses.fields(expected)} == vars(expected)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--max-images", "7", "--no-quiet"],
+        ["--max_images", "7", "--quiet=false"],
+        ["--max-images=7", "--quiet", "--no-quiet"],
+        ["--max_images=7"],
+    ],
+)
+def test_options_are_accepted_with_dashes_and_underscores(arguments: list[str]) -> None:
+    values = parsed(SearchConfig, *REQUIRED, *arguments)
+    assert (values.max_images, values.quiet) == (7, False)
+
+
+def test_values_keep_their_underscores_and_dashes() -> None:
+    values = parsed(SearchConfig, *REQUIRED, "--data=--a_b", "--output", "c_d")
+    assert (values.data, values.output) == ("--a_b", Path("c_d"))
+
+
+def test_the_command_line_wins_over_yaml_in_any_order() -> None:
+    Path("c.yaml").write_text("space: tiny\ntarget_macs: 2500000\ndata: digits\nepochs: 3\nseed: 4\nquiet: true\n")
+    for arguments in (["--config=c.yaml", "--epochs=5"], ["--epochs=5", "--config", "c.yaml"]):
+        values = parsed(SearchConfig, *arguments, "--output=run")
+        assert (values.epochs, values.seed, values.quiet, values.space) == (5, 4, True, "tiny")
+
+
+@pytest.mark.parametrize("text", ["2500000", "2.5e6", "2.5M", "'2.5M'", "2500e3"])
+def test_a_quantity_in_yaml_may_be_a_number(capfd: Captured, text: str) -> None:
+    Path("c.yaml").write_text(f"target_macs: {text}\n")
+    message = refused(capfd, "search", "--config=c.yaml", "--data=./absent", "--space=tiny", "--output=run")
+    assert message == "--data absent: no such folder"
+
+
+def test_a_printed_configuration_can_be_given_back(capfd: Captured) -> None:
+    arguments = ["search", *REQUIRED, "--epochs=7", "--quiet"]
+    text = answer(capfd, *arguments, "--print_config")
+    content = yaml.safe_load(text)
+    expected = SearchConfig(data="digits", space="tiny", target_macs="2.5M", output=Path("run"), epochs=7, quiet=True)
+    assert content == vars(expected) | {"output": "run"}
+    Path("c.yaml").write_text(text)
+    assert answer(capfd, "search", "--config", "c.yaml", "--print-config") == text
+
+
+def test_mistakes_name_option_value_and_what_is_accepted(capfd: Captured) -> None:
+    assert refused(capfd, "search", *REQUIRED, "--epochs=many") == "--epochs many: a whole number is accepted"
+    assert refused(capfd, "search", *REQUIRED, "--seed", "1.5") == "--seed 1.5: a whole number is accepted"
+    Path("c.yaml").write_text("learning_rate: fast\n")
+    message = refused(capfd, "search", *REQUIRED, "--config=c.yaml")
+    assert message == "--config c.yaml: learning_rate = 'fast': a number is accepted"
+    message = refused(capfd, "train", "--data=digits")
+    assert message.startswith("train: FILE, --output missing;")
+
+
+# Answers
+
+
+def test_spaces(capfd: Captured) -> None:
+    rows = {row["name"]: row for row in document(capfd, "spaces")}
+    f = rows["fbnetv2-f"]
+    assert (f["groups"], f["blocks"], f["initial_samples"]) == (10, 17, 14)
+    assert f["entropy_nats"] == pytest.approx(56.25, abs=0.005)
+    assert re.fullmatch(r"\d+", f["architectures"]) and float(f["architectures"]) == pytest.approx(2.70e24, rel=2e-3)
+    assert f["macs"]["median"] == pytest.approx(33.9e6, rel=0.01)
+    table = answer(capfd, "spaces")
+    assert all(name in table for name in rows) and "56.25" in table
+
+
+def test_one_space(capfd: Captured) -> None:
+    tiny = document(capfd, "space", "tiny")
+    assert tiny["architectures"] == "73728" and tiny["input_size"] == 8
+    # Products of the choices of each group, and their sums.
+    assert (tiny["joint_parameters"], tiny["factorized_parameters"]) == (4 + 96 + 48 + 4, 7 + 13 + 11 + 7)
+    assert [row["repeat"] for row in tiny["rows"]] == [1, 1, 2, 1]
+    assert tiny["macs"]["min"] < tiny["macs"]["median"] < tiny["macs"]["max"]
+    larger = document(capfd, "space", "tiny", "--input-size", "16")
+    assert larger["input_size"] == 16 and larger["macs"]["min"] > tiny["macs"]["min"]
+    assert "73728" in answer(capfd, "space", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "weights", "size"),
+    [("fbnetv2-f1", 56_410_560, 5_999_408, 128), ("fbnetv2-f4", 238_351_984, 6_994_824, 224)],
+)
+def test_cost_of_published_networks(capfd: Captured, name: str, macs: int, weights: int, size: int) -> None:
+    cost = document(capfd, "cost", name)
+    assert (cost["macs"], cost["weights"], cost["input_size"]) == (macs, weights, size)
+    for total in ("macs", "weights", "params"):
+        assert sum(block[total] for block in cost["blocks"]) == cost[total]
+    assert f"{macs:,}" in answer(capfd, "cost", name)
+    assert document(capfd, "cost", name, "--input-size", str(size))["macs"] == macs
+    assert document(capfd, "cost", name, "--input-size", str(size * 2))["macs"] > 3.5 * macs
+
+
+# The whole job
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a search `s` and a training `t` of what it found, made by the command line."""
+    folder = tmp_path_factory.mktemp("job")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        common = ["--data=digits", "--epochs=2", "--batch-size=32", "--max-images=400", "--quiet"]
+        assert main(["search", "--space=tiny", "--target-macs=0.3M", "--output=s", *common]) == 0
+        assert main(["train", "s/network.json", "--output=t", *common]) == 0
+        yield folder
+
+
+def test_search_says_what_it_found(capfd: Captured) -> None:
+    options = ["--epochs=2", "--batch-size=32", "--architecture-batch-size=32", "--max-images=200"]
+    found = document(capfd, "search", *REQUIRED, "--target-macs=0.3M", *options)
+    assert 0 < found["macs"] <= 300_000
+    assert found["budget_share"] == pytest.approx(found["macs"] / 300_000)
+    assert found["network"] == "run/network.json" and Path(found["architecture"]).is_file()
+    assert document(capfd, "cost", found["network"])["macs"] == found["macs"]
+
+
+def test_architecture_and_network_files_of_a_search_cost_the_same(capfd: Captured, job: Path) -> None:
+    costs = [document(capfd, "cost", job / "s" / name) for name in ("architecture.json", "network.json")]
+    assert costs[0] == costs[1]
+
+
+def test_derive(capfd: Captured, job: Path) -> None:
+    derived = document(capfd, "derive", job / "s", "--target-macs", "150k", "--output", "small.json")
+    assert derived.keys() == {"architecture", "network", "macs", "log_probability"}
+    assert derived["network"] == "small.json" and derived["macs"] <= 150_000 and derived["log_probability"] <= 0
+    assert document(capfd, "cost", "small.json")["macs"] == derived["macs"]
+    assert document(capfd, "cost", derived["architecture"])["macs"] == derived["macs"]
+    assert load_network("small.json").num_classes == 10
+
+
+def test_evaluate(capfd: Captured, job: Path) -> None:
+    figures = document(capfd, "evaluate", job / "t", "--data", "digits")
+    result = json.loads((job / "t" / "result.json").read_text())
+    assert figures == {name: result[name] for name in ("top1", "top5", "images")}
+    assert f"{figures['top1']:.2f}%" in answer(capfd, "evaluate", job / "t", "--data=digits")
+
+
+def test_predict(capfd: Captured, job: Path) -> None:
+    for index in range(2):
+        Image.new("L", (8, 8), 90 * index).save(f"{index}.png")
+    rows = document(capfd, "predict", job / "t", "0.png", "1.png")
+    assert [row["image"] for row in rows] == ["0.png", "1.png"]
+    for row in rows:
+        assert row.keys() == {"image", "class", "probability"}
+        assert row["class"] in "0123456789" and 0 < row["probability"] <= 1
+    assert "0.png" in answer(capfd, "predict", job / "t", "0.png")
+
+
+def test_export(capfd: Captured, job: Path) -> None:
+    exported = document(capfd, "export", job / "t", "--format", "onnx", "--output", "m.onnx")
+    assert exported["path"] == "m.onnx" and exported["largest_difference"] <= 1e-4
+    assert Path("m.onnx").stat().st_size == exported["bytes"]
+
+
+# Exit codes
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A command `act` that calls what a test puts into the list, and answers with the call's value."""
+    calls: list[Any] = []
+    acting = Command("act", lambda parser: None, lambda arguments: calls[0](), print)
+    monkeypatch.setitem(COMMANDS, "act", acting)
+    yield calls
+
+
+def raising(error: BaseException) -> Any:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def test_any_other_failure_is_1_with_a_traceback(capfd: Captured, command: list[Any]) -> None:
+    command.append(raising(FloatingPointError("the loss is nan")))
+    assert main(["act"]) == 1
+    output, errors = capfd.readouterr()
+    assert output == "" and "Traceback" in errors and "the loss is nan" in errors
+
+
+def test_what_a_user_can_be_told_is_2_in_one_line(capfd: Captured, command: list[Any]) -> None:
+    command.append(raising(UserError("file a\nb:\n  broken\t at 3")))
+    assert main(["act"]) == 2
+    assert capfd.readouterr() == ("", "fpnas: error: file a b: broken at 3\n")
+
+
+def test_interruption_is_130(capfd: Captured, command: list[Any]) -> None:
+    command.append(raising(KeyboardInterrupt()))
+    assert main(["act"]) == 130
+    assert capfd.readouterr() == ("", "fpnas: interrupted\n")
+
+
+def test_termination_is_143_and_the_handler_goes_back(command: list[Any]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    command.append(lambda: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(10)))
+    assert main(["act"]) == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_standard_output_is_for_the_answer(capfd: Captured, command: list[Any]) -> None:
+    command.append(lambda: print("noise of a library") or {"a": 1})
+    assert main(["act", "--json"]) == 0
+    output, errors = capfd.readouterr()
+    assert json.loads(output) == {"a": 1} and errors == "noise of a library\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_running_search_can_be_stopped(number: signal.Signals, code: int) -> None:
+    arguments = ["search", *REQUIRED, "--epochs=100000", "--batch-size=32", "--threads=1"]
+    process = subprocess.Popen([FPNAS, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not Path("run/metrics.jsonl").exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, output) == (code, ""), errors
+    assert "Traceback" not in errors
+    # Nothing under a final name that was not finished.
+    assert not Path("run/network.json").exists() and not Path("run/result.json").exists()
+
+
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    process = subprocess.Popen([FPNAS, "cost", "fbnetv2-f4"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.wait(60)
+
+
+def test_the_module_is_the_command() -> None:
+    result = subprocess.run([sys.executable, "-m", "fpnas", "--version"], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, f"fpnas {__version__}\n")
+
+
+def test_a_network_that_was_written_by_hand_can_be_costed(capfd: Captured) -> None:
+    write_network()
+    assert document(capfd, "cost", "net.json")["blocks"][0]["name"] == "stem"
