@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fpnas.cli import main
 from PIL import Image
 
 from fpnas.architecture import Architecture
+from fpnas.cli import main
 from fpnas.network_file import network_to_json
 from fpnas.network_spec import resolve
 from fpnas.space_file import load_space
