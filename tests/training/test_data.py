@@ -1,0 +1,165 @@
+"""Parts of the images by plain counting; batches, ahead of the loop or not, against single look-ups."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import Tensor
+
+from fpnas.errors import UserError
+from fpnas.training.data import (
+    BatchStream,
+    ImagesInMemory,
+    class_balanced_halves,
+    class_balanced_subset,
+    iterate,
+)
+
+UNEVEN = (7, 4, 1, 9, 2, 5)
+"""Images of each class: odd and even numbers, and a class of one image."""
+
+
+def shuffled_labels(counts: tuple[int, ...] = UNEVEN) -> Tensor:
+    labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+    return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))]
+
+
+def numbered(count: int) -> ImagesInMemory:
+    """Images that hold their own index."""
+    return ImagesInMemory(torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1), torch.arange(count) % 3)
+
+
+class Streamed:
+    """The same images, as if decoded from files."""
+
+    in_memory = False
+
+    def __init__(self, source: ImagesInMemory) -> None:
+        self._source, self.labels = source, source.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return self._source.batch(indices)
+
+
+def test_images_and_labels_must_be_as_many() -> None:
+    with pytest.raises(ValueError, match="3 images and 2 labels"):
+        ImagesInMemory(torch.zeros(3, 1, 2, 2), torch.zeros(2))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_halves_are_disjoint_cover_all_and_share_each_class(seed: int) -> None:
+    labels = shuffled_labels()
+    halves = class_balanced_halves(labels, seed)
+    assert sorted(torch.cat(halves).tolist()) == list(range(len(labels)))
+    assert abs(len(halves[0]) - len(halves[1])) <= 1
+    first, second = (Counter(labels[half].tolist()) for half in halves)
+    assert all(abs(first[label] - second[label]) <= 1 for label in range(len(UNEVEN)))
+    for half in halves:
+        assert half.tolist() == sorted(half.tolist())
+
+
+def test_the_seed_alone_decides_the_halves() -> None:
+    labels = shuffled_labels((50, 50))
+    halves = []
+    for seed, ambient in ((0, 0), (0, 1), (1, 0)):
+        torch.manual_seed(ambient)
+        halves.append(class_balanced_halves(labels, seed)[0])
+    assert torch.equal(halves[0], halves[1]) and not torch.equal(halves[0], halves[2])
+
+
+def test_every_image_comes_into_either_half() -> None:
+    labels = shuffled_labels((6, 6))
+    in_first = torch.zeros(len(labels))
+    for seed in range(400):
+        in_first[class_balanced_halves(labels, seed)[0]] += 1
+    # Binomial(400, 1/2): standard deviation 10.
+    assert ((in_first - 200).abs() < 45).all(), in_first
+
+
+@pytest.mark.parametrize("count", range(len(UNEVEN), sum(UNEVEN)))
+def test_subset_is_as_even_as_the_images_allow(count: int) -> None:
+    labels = shuffled_labels()
+    kept = class_balanced_subset(labels, count, seed=0)
+    assert len(kept.unique()) == count and kept.tolist() == sorted(kept.tolist())
+    taken = Counter(labels[kept].tolist())
+    # Even means: whoever has less than the most, by more than one, has nothing left.
+    most = max(taken.values())
+    assert all(taken[label] >= min(available, most - 1) for label, available in enumerate(UNEVEN))
+
+
+def test_subset_of_everything_and_of_too_few() -> None:
+    labels = shuffled_labels()
+    for count in (len(labels), len(labels) + 1, 10**12):
+        assert torch.equal(class_balanced_subset(labels, count, seed=0), torch.arange(len(labels)))
+    with pytest.raises(UserError, match=r"^--max-images 5: .* 6 classes; .*accepted$"):
+        class_balanced_subset(labels, len(UNEVEN) - 1, seed=0)
+
+
+def test_the_seed_decides_the_subset() -> None:
+    labels = shuffled_labels((50, 50))
+    first, again, other = (class_balanced_subset(labels, 20, seed).tolist() for seed in (0, 0, 1))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(12, 4), (13, 4), (7, 7), (9, 2)])
+@pytest.mark.parametrize("workers", [0, 3])
+def test_stream_gives_each_image_at_most_once_a_pass(images: int, batch_size: int, workers: int) -> None:
+    chosen = torch.arange(20, 20 + images)
+    source = numbered(60) if workers == 0 else Streamed(numbered(60))
+    stream = BatchStream(source, chosen, batch_size, torch.Generator().manual_seed(0), workers)
+    orders = []
+    for _ in range(5):
+        batches = [stream.next() for _ in range(images // batch_size)]
+        assert all(len(pixels) == batch_size for pixels, _ in batches)
+        order = torch.cat([pixels for pixels, _ in batches]).flatten().long()
+        assert torch.equal(torch.cat([labels for _, labels in batches]), order % 3)
+        assert len(order.unique()) == len(order) == images // batch_size * batch_size
+        assert set(order.tolist()) <= set(chosen.tolist())
+        orders.append(order.tolist())
+    assert len(set(map(tuple, orders))) > 1
+
+
+def test_threads_change_nothing() -> None:
+    plain, ahead = (
+        BatchStream(source, torch.arange(25), 4, torch.Generator().manual_seed(1), workers)
+        for source, workers in ((numbered(25), 0), (Streamed(numbered(25)), 3))
+    )
+    for _ in range(40):
+        (images, labels), (other_images, other_labels) = plain.next(), ahead.next()
+        assert torch.equal(images, other_images) and torch.equal(labels, other_labels)
+
+
+def test_batch_larger_than_the_images_is_refused_in_one_line() -> None:
+    for option in ("--batch-size", "--architecture-batch-size"):
+        with pytest.raises(UserError) as refusal:
+            BatchStream(numbered(9), torch.arange(5), 6, torch.Generator(), option=option)
+        assert str(refusal.value) == f"{option} 6: there are 5 images to draw from; that or less is accepted"
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("indices", [None, [4, 4, 0, 9, 2], list(range(24, -1, -1))])
+def test_iterate_keeps_the_order_and_the_rest(indices: list[int] | None, workers: int) -> None:
+    source = Streamed(numbered(25)) if workers else numbered(25)
+    batches = list(iterate(source, 4, None if indices is None else torch.tensor(indices), workers))
+    expected = list(range(25)) if indices is None else indices
+    assert torch.cat([images for images, _ in batches]).flatten().tolist() == expected
+    assert torch.cat([labels for _, labels in batches]).tolist() == [index % 3 for index in expected]
+    sizes = [len(labels) for _, labels in batches]
+    assert sizes == [4] * (len(expected) // 4) + [len(expected) % 4] * (len(expected) % 4 > 0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_of_the_source_comes_through(workers: int) -> None:
+    class Broken(Streamed):
+        def batch(self, indices: Tensor) -> Tensor:
+            if 9 in indices:
+                raise UserError("image 9")
+            return super().batch(indices)
+
+    batches = iterate(Broken(numbered(25)), 4, workers=workers)
+    assert [len(next(batches)[1]) for _ in range(2)] == [4, 4]
+    with pytest.raises(UserError, match="image 9"):
+        list(batches)
