@@ -4,10 +4,11 @@ Images are held as uint8 in memory wherever they fit, so that a batch is one ind
 that are decoded ahead of the loop by threads.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +23,9 @@ __all__ = [
     "ImagesInMemory",
     "class_balanced_halves",
     "class_balanced_subset",
+    "data_set",
     "iterate",
+    "usual_shift",
 ]
 
 Batch = tuple[Tensor, Tensor]
@@ -93,6 +96,18 @@ class DataSet:
     skipped: int = 0
 
 
+def usual_shift(image_size: int) -> int:
+    """Pixels that images of a size are shifted by in training, where nothing else is known."""
+    return image_size // 14
+
+
+def data_set(name: str, class_names: tuple[str, ...], in_channels: int, image_size: int, **others: Any) -> DataSet:
+    """A data set with the usual augmentation, and statistics that hold until the images are looked at."""
+    statistics = {"mean": (0.5,) * in_channels, "std": (0.5,) * in_channels}
+    usual = {"flip": True, "shift": usual_shift(image_size)}
+    return DataSet(name, class_names, in_channels, image_size, **(statistics | usual | others))
+
+
 def _shuffled_classes(labels: Tensor, seed: int) -> list[Tensor]:
     """Indices of each class that occurs, shuffled."""
     generator = torch.Generator().manual_seed(seed)
@@ -148,15 +163,19 @@ def _batches(source: ImageSource, index_batches: Iterator[Tensor], workers: int)
         for indices in index_batches:
             yield source.batch(indices), source.labels[indices]
         return
-    with ThreadPoolExecutor(workers) as pool:
-        pending: list[tuple[Tensor, Future[Tensor]]] = []
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[tuple[Tensor, Future[Tensor]]] = deque()
+    try:
         for indices in index_batches:
             pending.append((indices, pool.submit(source.batch, indices)))
             if len(pending) > 2 * workers:
-                ready, future = pending.pop(0)
+                ready, future = pending.popleft()
                 yield future.result(), source.labels[ready]
         for ready, future in pending:
             yield future.result(), source.labels[ready]
+    finally:
+        # Who stops early, as an endless stream always does, need not wait for what is still to be decoded.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def iterate(source: ImageSource, batch_size: int, indices: Tensor | None = None, workers: int = 0) -> Iterator[Batch]:

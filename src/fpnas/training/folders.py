@@ -1,6 +1,7 @@
 """Class folders: `train/CLASS/image.jpg` and `val/CLASS/image.jpg`."""
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,11 @@ MEMORY_LIMIT = 2 * 1024**3
 """Bytes of decoded images that are kept in memory; beyond it they are decoded batch by batch."""
 
 FolderPart = list[tuple[Path, int]]
+
+# Pillow's warnings on odd files (sizes, metadata) would stand beside the one line that a user gets. For good and
+# not around each call: filters belong to the process, and images are read by several threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\..*")
 
 
 def scan_folder(root: Path, parts: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, FolderPart]]:
@@ -50,8 +56,22 @@ def scan_folder(root: Path, parts: tuple[str, ...]) -> tuple[tuple[str, ...], di
 
 
 def _inside(path: Path, root: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if not path.is_symlink():
+        return
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        raise UserError(f"--data {root}: the link {path} leads nowhere") from None
+    if not inside:
         raise UserError(f"--data {root}: the link {path} leads out of the folder; copy what it points to")
+
+
+def _entries(folder: Path, root: Path) -> list[Path]:
+    """What a folder holds, in order of name."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"--data {root}: {folder} cannot be read: {error.strerror}") from None
 
 
 def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
@@ -59,9 +79,11 @@ def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
     if not folder.is_dir():
         raise UserError(f"--data {root}: {folder.name}/ is missing; class folders in train/ and val/ are expected")
     names = []
-    for entry in sorted(folder.iterdir()):
+    for entry in _entries(folder, root):
+        if entry.name.startswith("."):
+            continue
         _inside(entry, root)
-        if entry.is_dir() and not entry.name.startswith("."):
+        if entry.is_dir():
             names.append(entry.name)
     if not names:
         raise UserError(f"--data {root}: {folder.name}/ has no class folder in it")
@@ -70,7 +92,7 @@ def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
 
 def _images(folder: Path, root: Path) -> list[Path]:
     paths = []
-    for path in sorted(folder.iterdir()):
+    for path in _entries(folder, root):
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
             _inside(path, root)
             paths.append(path)
@@ -80,16 +102,18 @@ def _images(folder: Path, root: Path) -> list[Path]:
 
 
 def decode(image: Image.Image, image_size: int, in_channels: int) -> Tensor:
-    """An image as uint8 (C, S, S): converted, its shorter side resized to S, the centre taken."""
-    if image.mode in ("P", "LA", "PA"):
+    """An image as uint8 (C, S, S): converted, its central square resized to S x S."""
+    if image.mode.startswith("I"):
+        # Pillow would cut 16 bits off at 255, and leave a white image.
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    elif image.mode in ("P", "LA", "PA"):
         image = image.convert("RGBA")
     image = image.convert("RGB" if in_channels == 3 else "L")
-    scale = image_size / min(image.size)
-    width, height = (max(image_size, round(side * scale)) for side in image.size)
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - image_size) // 2, (height - image_size) // 2
-    pixels = np.asarray(image.crop((left, top, left + image_size, top + image_size)), dtype=np.uint8)
+    side = min(image.size)
+    left, top = ((length - side) / 2 for length in image.size)
+    # In one step, so that of an image of one by a million pixels no enlargement is made.
+    size, box = (image_size, image_size), (left, top, left + side, top + side)
+    pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box), dtype=np.uint8)
     return torch.from_numpy(pixels.reshape(image_size, image_size, in_channels).copy()).permute(2, 0, 1)
 
 
@@ -106,7 +130,9 @@ def read_image(path: Path, image_size: int, in_channels: int) -> Tensor:
             if limit and image.width * image.height > limit:
                 raise UserError(f"image {path}: {image.width} x {image.height} pixels; at most {limit} are accepted")
             return decode(image, image_size, in_channels)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # on a damaged file Pillow's readers raise of every kind
         detail = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"image {path}: cannot be read: {detail}") from None
 
@@ -142,25 +168,33 @@ def load_images(
         UserError: an unreadable image, unless `on_bad_image` is "skip"; no readable image at all.
     """
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
+    fits = len(files) * in_channels * image_size**2 <= MEMORY_LIMIT
 
     def read(index: int) -> Tensor:
         return read_image(files[index][0], image_size, in_channels)
 
-    if len(files) * in_channels * image_size**2 > MEMORY_LIMIT:
+    if not fits and on_bad_image == "error":
         return StreamedImages(read, labels), 0
-    images = torch.empty((len(files), in_channels, image_size, image_size), dtype=torch.uint8)
+    images = torch.empty((len(files) if fits else 0, in_channels, image_size, image_size), dtype=torch.uint8)
 
-    def fill(index: int) -> bool:
+    def readable(index: int) -> bool:
         try:
-            images[index] = read(index)
+            image = read(index)
         except UserError:
             if on_bad_image == "error":
                 raise
             return False
+        if fits:
+            images[index] = image
         return True
 
     with ThreadPoolExecutor(max(1, workers, os.cpu_count() or 1)) as pool:
-        whole = torch.tensor(list(pool.map(fill, range(len(files)))), dtype=torch.bool)
+        whole = torch.tensor(list(pool.map(readable, range(len(files)))), dtype=torch.bool)
     if not whole.any():
         raise UserError(f"image {files[0][0]}: neither this nor any other image can be read")
-    return ImagesInMemory(images[whole], labels[whole]), int((~whole).sum())
+    skipped = int((~whole).sum())
+    if fits:
+        return (ImagesInMemory(images[whole], labels[whole]) if skipped else ImagesInMemory(images, labels)), skipped
+    # Read once to know which ones to leave out: batches later need their full number of images.
+    kept = whole.nonzero().flatten().tolist()
+    return StreamedImages(lambda index: read(kept[index]), labels[whole]), skipped

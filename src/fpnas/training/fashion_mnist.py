@@ -1,0 +1,120 @@
+"""Fashion-MNIST: where it lies, and its IDX files."""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fpnas.errors import UserError
+from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set
+
+__all__ = ["fashion_mnist", "fashion_mnist_folder", "find_fashion_mnist", "idx_path"]
+
+FASHION_MNIST_FOLDERS = (
+    Path("/usr/share/datasets/fashion-mnist"),  # where Debian's package dataset-fashion-mnist puts it
+    Path.home() / ".cache" / "fpnas" / "fashion-mnist",
+    Path.home() / ".cache" / "fpnas" / "fashion-mnist" / "FashionMNIST" / "raw",  # where torchvision unpacks it
+)
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+IDX_FILES = {"train": "train", "test": "t10k"}
+
+
+def idx_path(folder: Path, part: str, kind: str) -> Path | None:
+    """The file with a part's images or labels; None where it is missing."""
+    suffix = "images-idx3-ubyte" if kind == "images" else "labels-idx1-ubyte"
+    for ending in ("", ".gz"):
+        path = folder / f"{IDX_FILES[part]}-{suffix}{ending}"
+        if path.is_file():
+            return path
+    return None
+
+
+def _read_idx(path: Path) -> Tensor:
+    """The array in an IDX file (type byte 8, unsigned bytes), gzipped or not."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if len(data) < 4 or data[:3] != b"\0\0\x08":
+        raise UserError(f"{path}: not an IDX file of unsigned bytes")
+    rank = data[3]
+    start = 4 + 4 * rank
+    if len(data) < start:
+        raise UserError(f"{path}: truncated")
+    shape = struct.unpack(f">{rank}I", data[4:start])
+    if len(data) - start != int(np.prod(shape, dtype=np.int64)):
+        raise UserError(f"{path}: truncated: {len(data) - start} bytes for an array of shape {shape}")
+    return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
+
+
+def fashion_mnist_folder() -> Path | None:
+    """Where Fashion-MNIST lies on this machine; None where it doesn't."""
+    for folder in FASHION_MNIST_FOLDERS:
+        if all(idx_path(folder, part, kind) for part in IDX_FILES for kind in ("images", "labels")):
+            return folder
+    return None
+
+
+def find_fashion_mnist() -> Path:
+    """Where Fashion-MNIST lies, after a download where needed.
+
+    Raises:
+        UserError: not there and not to be downloaded; says where its files may be put.
+    """
+    found = fashion_mnist_folder()
+    if found is not None:
+        return found
+    from torchvision.datasets import FashionMNIST
+
+    cache = FASHION_MNIST_FOLDERS[1]
+    try:
+        FashionMNIST(str(cache), train=True, download=True)
+    except (OSError, RuntimeError) as error:
+        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"--data fashion-mnist: not found and not to be downloaded ({detail}); put its four IDX files into "
+            f"{cache}, or give the folder that holds them"
+        ) from None
+    return cache / "FashionMNIST" / "raw"
+
+
+def fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
+    """The data of the IDX files in a folder; the training part is always read, for its statistics.
+
+    Raises:
+        UserError: a missing, truncated or unfitting file, by name.
+    """
+    sources: dict[str, ImageSource | None] = {"train": None, "test": None}
+    size = 28
+    for part in {"train", *parts}:
+        arrays = {}
+        for kind in ("images", "labels"):
+            path = idx_path(folder, part, kind)
+            if path is None:
+                raise UserError(f"--data {folder}: the {part} {kind} of an IDX data set are missing")
+            arrays[kind] = _read_idx(path)
+        images, labels = arrays["images"], arrays["labels"].long()
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or images.shape[1] != images.shape[2]:
+            raise UserError(f"--data {folder}: {part}: square images and as many labels are expected")
+        if not len(labels):
+            raise UserError(f"--data {folder}: {part}: no images in it")
+        if labels.max() >= len(FASHION_MNIST_CLASSES):
+            raise UserError(f"--data {folder}: {part}: label {int(labels.max())}: 0 to 9 are accepted")
+        size = images.shape[1]
+        sources[part] = ImagesInMemory(images[:, None], labels)
+    return data_set("fashion-mnist", FASHION_MNIST_CLASSES, 1, size, **sources)
