@@ -64,9 +64,7 @@ def enumerated_costs(cardinalities: Cardinalities, table: Table) -> np.ndarray:
     return np.array(costs)
 
 
-def brute_force(
-    distribution: Distribution, costs: np.ndarray, target: int, count: int, minimum: int
-) -> np.ndarray:
+def brute_force(distribution: Distribution, costs: np.ndarray, target: int, count: int, minimum: int) -> np.ndarray:
     """Positions of the best, most probable first, then cheapest, then lowest index."""
     with np.errstate(divide="ignore"):
         log_probs = np.log(enumerated_probabilities(distribution))
@@ -171,9 +169,7 @@ def best_log_prob_by_total_cost(distribution: Distribution, table: Table) -> np.
 @pytest.mark.parametrize("scale", [0.01, 1.0, 8.0])
 def test_equals_a_table_over_all_costs_on_a_large_space(scale: float) -> None:
     cardinalities = LARGE["10 groups"]
-    logits = scale * torch.randn(
-        Joint(cardinalities).logits.shape, generator=torch.Generator().manual_seed(1)
-    )
+    logits = scale * torch.randn(Joint(cardinalities).logits.shape, generator=torch.Generator().manual_seed(1))
     distribution = Joint(cardinalities, logits)
     table = random_table(cardinalities, 1, largest=60)
     best = best_log_prob_by_total_cost(distribution, table)
@@ -198,9 +194,7 @@ def test_takes_seconds_in_large_spaces(space: str) -> None:
         for count, minimum in ((1, 0), (20, 0), (20, 0.9)):
             target = 4 * 10**8
             begin = time.perf_counter()
-            derived = most_probable_within(
-                distribution, table, target, count=count, minimum=int(minimum * target)
-            )
+            derived = most_probable_within(distribution, table, target, count=count, minimum=int(minimum * target))
             # Well under 1 s on an idle core; what this guards against is an explosion of labels.
             assert time.perf_counter() - begin < 10
             assert len(derived) == count
@@ -212,9 +206,7 @@ def test_the_same_twice() -> None:
     cardinalities = LARGE["10 groups"]
     table = random_table(cardinalities, 0, largest=10**8)
     distribution = Joint(cardinalities)
-    runs = [
-        most_probable_within(distribution, table, 3 * 10**8, count=9, minimum=2 * 10**8) for _ in range(2)
-    ]
+    runs = [most_probable_within(distribution, table, 3 * 10**8, count=9, minimum=2 * 10**8) for _ in range(2)]
     for first, second in zip(*runs, strict=True):
         assert torch.equal(first.indices, second.indices)
 
@@ -234,9 +226,7 @@ def test_errors_name_what_is_reachable() -> None:
     distribution = type(distribution)(distribution.cardinalities)  # type: ignore[arg-type]
     (cheapest,) = most_probable_within(distribution, table, smallest)
     assert cheapest.cost == smallest
-    with pytest.raises(
-        UserError, match=rf"^target {smallest - 1}: the smallest reachable cost is {smallest}$"
-    ):
+    with pytest.raises(UserError, match=rf"^target {smallest - 1}: the smallest reachable cost is {smallest}$"):
         most_probable_within(distribution, table, smallest - 1)
     with pytest.raises(UserError, match=rf"^minimum {largest + 1}: .*largest reachable cost {largest}$"):
         most_probable_within(distribution, table, 2 * largest, minimum=largest + 1)

@@ -54,9 +54,7 @@ def test_group_log_probs_and_marginals_equal_enumeration(distribution: Distribut
         for variable in range(len(row)):
             others = tuple(a for a in range(len(shape)) if a != axis + variable)
             expected = by_choice.sum(axis=others)
-            np.testing.assert_allclose(
-                distribution.marginals()[group][variable].numpy(), expected, rtol=1e-11
-            )
+            np.testing.assert_allclose(distribution.marginals()[group][variable].numpy(), expected, rtol=1e-11)
         axis += len(row)
 
 
@@ -64,9 +62,7 @@ def test_group_log_probs_and_marginals_equal_enumeration(distribution: Distribut
 def test_conversion_changes_no_probability_no_entropy_no_mode(space: str) -> None:
     factorized = random_distribution(Factorized, CARDINALITIES[space])
     joint = factorized.to_joint()
-    np.testing.assert_allclose(
-        enumerated_probabilities(joint), enumerated_probabilities(factorized), rtol=1e-12
-    )
+    np.testing.assert_allclose(enumerated_probabilities(joint), enumerated_probabilities(factorized), rtol=1e-12)
     assert joint.entropy().item() == pytest.approx(factorized.entropy().item(), abs=1e-12)
     assert torch.equal(joint.mode(), factorized.mode())
     assert joint.to_joint() is joint

@@ -60,9 +60,7 @@ def test_importance_weights_of_an_impossible_sample_are_zero() -> None:
     assert importance_weights(torch.tensor([-math.inf, -3.0])).tolist() == [0.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    "bad", [[], [math.nan, 0.0], [0.0, math.nan], [math.inf, 0.0], [-math.inf], [[0.0]]], ids=str
-)
+@pytest.mark.parametrize("bad", [[], [math.nan, 0.0], [0.0, math.nan], [math.inf, 0.0], [-math.inf], [[0.0]]], ids=str)
 def test_unusable_log_likelihoods_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="log_likelihood_K"):
         importance_weights(torch.tensor(bad))
@@ -99,9 +97,7 @@ def test_unusable_costs_are_refused() -> None:
             sample_weights(torch.zeros(2), torch.tensor(bad), beta=0.3)
 
 
-def closed_form_gradient(
-    distribution: Distribution, indices: torch.Tensor, weights: torch.Tensor
-) -> np.ndarray:
+def closed_form_gradient(distribution: Distribution, indices: torch.Tensor, weights: torch.Tensor) -> np.ndarray:
     """sum_k m_k * (P - one-hot of A_k), per categorical, with loops."""
     result = np.zeros(distribution.logits.shape)
     for weight, architecture in zip(weights.tolist(), indices.tolist(), strict=True):
@@ -143,9 +139,7 @@ def test_architecture_gradient_ascends_the_marginal_likelihood(
     """Eq. 6: with every architecture as a sample, it is the gradient of -log sum_A P(A) * P(y | X, A)."""
     distribution = random_distribution(kind, cardinalities)
     indices = all_indices(cardinalities)
-    log_likelihood = -4.0 * torch.rand(
-        len(indices), generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
+    log_likelihood = -4.0 * torch.rand(len(indices), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     # In expectation, an architecture is among the samples as often as it is probable.
     posterior = importance_weights(log_likelihood + np.log(enumerated_probabilities(distribution)))
     architecture_loss(posterior, distribution.log_prob(indices)).backward()

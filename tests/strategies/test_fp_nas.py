@@ -1,0 +1,169 @@
+"""The default strategy on a landscape whose best architecture is known, without any network."""
+
+import math
+
+import pytest
+import torch
+
+from fpnas.cost.table import build_cost_table
+from fpnas.derivation import most_probable_within
+from fpnas.distribution import Factorized, Joint
+from fpnas.runtime.setup import generator_for
+from fpnas.space_file import load_space
+from fpnas.strategies import STRATEGIES, StepTools
+from fpnas.strategies.fp_nas import FpNas, pace
+
+SPACE = load_space("tiny")
+COSTS = build_cost_table(SPACE)
+TARGET = 300_000
+OPTIONS = {
+    "learning_rate": 0.1,
+    "samples_per_nat": 0.5,
+    "likelihood_scale": 32.0,
+    "budget_floor": 0.9,
+    "resample": True,
+    "joint_from": 0.5,
+}
+
+
+def landscape(indices_KGV):
+    """Cross-entropy that falls with the relative position of every choice: the last values are the best."""
+    sizes = torch.tensor(SPACE.cardinalities)
+    return 2 - (indices_KGV / (sizes - 1).clamp(min=1)).double().mean((1, 2))
+
+
+class Recorder:
+    """Stands for the supernet: keeps what was judged and what was trained."""
+
+    def __init__(self):
+        self.judged, self.trained = [], []
+
+    def cross_entropy(self, indices_KGV):
+        self.judged.append(indices_KGV)
+        return landscape(indices_KGV)
+
+    def train_weights(self, indices_nGV, weight_n):
+        self.trained.append((indices_nGV, weight_n))
+        return landscape(indices_nGV)
+
+
+def run(steps=200, warm_up=40, seed=0, strategy="fp-nas", **options):
+    learner = STRATEGIES[strategy](SPACE, **{**OPTIONS, **options})
+    recorder, record = Recorder(), []
+    for step in range(steps):
+        record.append(
+            learner.step(
+                StepTools(
+                    progress=step / steps,
+                    warm_up=step < warm_up,
+                    generator=generator_for(seed, "step", step),
+                    costs=COSTS,
+                    target=TARGET,
+                    cross_entropy=recorder.cross_entropy,
+                    train_weights=recorder.train_weights,
+                )
+            )
+        )
+    return learner, recorder, record
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_improves_on_the_landscape_and_settles(strategy):
+    learner, _, _ = run(strategy=strategy)
+    (found,) = most_probable_within(learner.distribution, COSTS, TARGET)
+    uniform = Factorized(SPACE.cardinalities).sample(4000, torch.Generator().manual_seed(1))
+    within = uniform[COSTS.cost(uniform) <= TARGET]
+    better = (landscape(within) < landscape(found.indices[None])).double().mean()
+    assert better < 0.02
+    assert learner.distribution.entropy().item() < 4
+
+
+def test_a_strategy_is_deterministic():
+    first, second = run(steps=60, warm_up=10), run(steps=60, warm_up=10)
+    assert torch.equal(first[0].distribution.logits, second[0].distribution.logits)
+    assert first[2] == second[2]
+
+
+def test_whatever_is_judged_or_trained_is_within_the_budget():
+    _, recorder, _ = run(steps=100)
+    drawn = torch.cat(recorder.judged + [indices for indices, _ in recorder.trained])
+    costs = COSTS.cost(drawn)
+    assert (costs <= TARGET).all()
+    assert (costs >= 0.9 * TARGET).all()
+
+
+def test_without_a_floor_anything_is_drawn_and_the_hinge_lowers_the_cost(monkeypatch):
+    with_hinge, recorder, _ = run(steps=150, budget_floor=None)
+    assert (COSTS.cost(torch.cat(recorder.judged)) > TARGET).any()
+    monkeypatch.setattr("fpnas.strategies.fp_nas.HINGE_WEIGHT", 0.0)
+    without, _, _ = run(steps=150, budget_floor=None)
+    assert COSTS.expected(with_hinge.distribution.group_log_probs()) < 0.95 * COSTS.expected(
+        without.distribution.group_log_probs()
+    )
+
+
+def test_the_warm_up_trains_and_leaves_the_distribution_alone():
+    learner, recorder, record = run(steps=10, warm_up=10, joint_from=1.0)
+    assert not recorder.judged and len(recorder.trained) == 10
+    assert torch.equal(learner.distribution.logits, Factorized(SPACE.cardinalities).logits)
+    assert all(figures["samples"] == 1 for figures in record)
+
+
+def test_the_number_of_samples_follows_the_entropy():
+    _, recorder, record = run()
+    for indices, figures in zip(recorder.judged, record[40:], strict=True):
+        assert len(indices) == figures["samples"] == max(1, math.floor(0.5 * figures["entropy_nats"]))
+
+
+def test_the_entropy_keeps_to_its_line():
+    _, _, record = run()
+    start = math.log(SPACE.number_of_architectures)
+    for step in range(80, 190):
+        planned = start + (2.0 - start) * (step - 39) / (200 - 39)
+        assert abs(record[step]["entropy_nats"] - planned) < 0.15 * start
+
+
+def test_the_distribution_becomes_joint_and_stays_the_same():
+    before, _, _ = run(steps=100, warm_up=10, joint_from=1.0)
+    assert isinstance(before.distribution, Factorized)
+    entropy = before.distribution.entropy()
+    joint = before.distribution.to_joint()
+    assert torch.allclose(joint.entropy(), entropy, atol=1e-9)
+    after, _, _ = run(steps=100, warm_up=10, joint_from=0.5)
+    assert isinstance(after.distribution, Joint)
+
+
+def test_one_architecture_is_trained_or_all_by_their_weights():
+    _, resampled, _ = run(steps=60)
+    assert all(len(indices) == 1 and weight.item() == 1 for indices, weight in resampled.trained)
+    _, every, _ = run(steps=60, resample=False)
+    for (indices, weight), judged in zip(every.trained[40:], every.judged, strict=True):
+        assert torch.equal(indices, judged)
+        expected = torch.softmax(-32.0 * landscape(judged), 0)
+        assert torch.allclose(weight, expected)
+
+
+def test_the_architecture_step_moves_along_the_exact_gradient():
+    """One step of Adam from the start moves every logit by the rate, against the sign of the exact gradient."""
+    learner, recorder, _ = run(steps=1, warm_up=0, joint_from=1.0)
+    (judged,) = recorder.judged
+    weights = torch.softmax(-32.0 * landscape(judged), 0)
+    fresh = Factorized(SPACE.cardinalities)
+    probability = torch.softmax(fresh.logits.detach().masked_fill(~fresh.mask, -math.inf), -1)
+    one_hot = torch.zeros(len(judged), *fresh.logits.shape, dtype=torch.float64)
+    one_hot.scatter_(-1, judged.reshape(len(judged), *fresh.logits.shape[:-1], 1), 1.0)
+    gradient = (weights.view(-1, *[1] * fresh.logits.dim()) * (probability - one_hot)).sum(0)
+    moved = learner.distribution.logits.detach()
+    clear = fresh.mask & (gradient.abs() > 1e-6)
+    assert torch.equal(moved[clear].sign(), -gradient[clear].sign())
+
+
+def test_pace_is_one_on_the_line_and_bounded():
+    assert pace(10.0, 10.0, 0.0) == pytest.approx(1.0)
+    assert pace(6.0, 10.0, 0.5) == pytest.approx(1.0)
+    assert pace(8.0, 10.0, 0.5) > 1 > pace(4.0, 10.0, 0.5)
+    assert pace(10.0, 10.0, 0.99) <= math.exp(3) and pace(0.0, 10.0, 0.0) >= math.exp(-3)
+
+
+def test_the_table_of_strategies_names_the_default():
+    assert STRATEGIES["fp-nas"] is FpNas
