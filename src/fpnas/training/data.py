@@ -184,6 +184,14 @@ def iterate(source: ImageSource, batch_size: int, indices: Tensor | None = None,
     return _batches(source, iter(indices.split(batch_size)), workers)
 
 
+def _passes(indices: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices of full batches without an end, in another order for every pass."""
+    # No method of the stream: that would refer back to it, and its threads would outlive it.
+    full = len(indices) // batch_size * batch_size
+    while True:
+        yield from indices[torch.randperm(len(indices), generator=generator)][:full].split(batch_size)
+
+
 class BatchStream:
     """Endless full batches, reshuffled for every pass.
 
@@ -212,16 +220,7 @@ class BatchStream:
             raise UserError(
                 f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
             )
-        self._indices = indices
-        self._batch_size = batch_size
-        self._generator = generator
-        self._iterator = _batches(source, self._order(), workers)
-
-    def _order(self) -> Iterator[Tensor]:
-        while True:
-            order = self._indices[torch.randperm(len(self._indices), generator=self._generator)]
-            full = len(order) // self._batch_size * self._batch_size
-            yield from order[:full].split(self._batch_size)
+        self._iterator = _batches(source, _passes(indices, batch_size, generator), workers)
 
     def next(self) -> Batch:
         """The next batch: uint8 images (B, C, H, W) and labels (B,)."""

@@ -1,0 +1,104 @@
+"""Names of timm's `create_dataset`, with what it finds on the disk, and what it cannot give."""
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pictures import class_folders, picture
+from PIL import Image
+
+from fpnas.errors import UserError
+from fpnas.training import folders, timm_data
+from fpnas.training.data import DataSet, iterate
+from fpnas.training.folders import read_image
+from fpnas.training.load import load_data
+
+NAME = "torch/image_folder"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where timm finds class folders."""
+    monkeypatch.setenv("FPNAS_CACHE", str(tmp_path))
+    return tmp_path / "timm"
+
+
+def images_of(dataset: DataSet, part: str) -> torch.Tensor:
+    return torch.cat([images for images, _ in iterate(getattr(dataset, part), 3, workers=2)])
+
+
+@pytest.mark.parametrize("limit", [folders.MEMORY_LIMIT, 1])
+def test_images_of_timm_equal_those_of_folders(cache: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    class_folders(cache, train=4, val=2)
+    monkeypatch.setattr(folders, "MEMORY_LIMIT", limit)
+    by_timm, by_folder = (load_data(name, default_image_size=7) for name in (NAME, str(cache)))
+    assert by_timm.class_names == by_folder.class_names == ("cat", "dog")
+    assert (by_timm.in_channels, by_timm.image_size) == (3, 7)
+    assert (by_timm.mean, by_timm.std) == (by_folder.mean, by_folder.std)
+    for part, number in (("train", 8), ("test", 4)):
+        source = getattr(by_timm, part)
+        assert source.in_memory == (limit > 1) and len(source) == number
+        assert torch.equal(source.labels, getattr(by_folder, part).labels)
+        assert torch.equal(images_of(by_timm, part), images_of(by_folder, part))
+
+
+def test_one_class_is_refused(cache: Path) -> None:
+    class_folders(cache, classes=("cat",))
+    with pytest.raises(UserError, match=f"--data {NAME}: the training images are of one class"):
+        load_data(NAME, default_image_size=7)
+
+
+def test_max_images_of_streamed_images(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(cache, train=6)
+    whole = load_data(NAME, default_image_size=7, max_images=5, seed=3)
+    monkeypatch.setattr(folders, "MEMORY_LIMIT", 1)
+    streamed = load_data(NAME, default_image_size=7, max_images=5, seed=3)
+    assert torch.equal(images_of(whole, "train"), images_of(streamed, "train"))
+    assert whole.train is not None and streamed.train is not None
+    assert torch.equal(whole.train.labels, streamed.train.labels) and len(streamed.train) == 5
+
+
+class InSequence:
+    """A stand-in for what timm reads from shards: it can be gone through, and that is all."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+
+    def __iter__(self) -> Any:
+        return ((Image.open(path), label) for path, label in zip(self._paths, itertools.cycle([0, 1])))
+
+
+def test_data_that_are_read_in_sequence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [picture(tmp_path / f"{index}.png", seed=index) for index in range(5)]
+    monkeypatch.setattr(timm_data, "_create", lambda name, part: InSequence(paths))
+    dataset = load_data("wds/pictures", default_image_size=7)
+    assert torch.equal(images_of(dataset, "train"), torch.stack([read_image(path, 7, 3) for path in paths]))
+    assert dataset.train is not None and dataset.train.labels.tolist() == [0, 1, 0, 1, 0]
+    monkeypatch.setattr(folders, "MEMORY_LIMIT", 4 * 3 * 7 * 7)
+    with pytest.raises(UserError, match=r"--data wds/pictures: .* more than the 4 images that fit"):
+        load_data("wds/pictures", default_image_size=7)
+    monkeypatch.setattr(timm_data, "_create", lambda name, part: InSequence([]))
+    with pytest.raises(UserError, match="empty"):
+        load_data("wds/pictures", default_image_size=7)
+
+
+@pytest.mark.parametrize("name", ["torch/no_such_data", "torch/image_folder", "torch/", "hfds/no/such"])
+def test_what_timm_cannot_give(
+    cache: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as where the package isn't installed
+    with pytest.raises(UserError) as error:
+        load_data(name)
+    message = str(error.value)
+    assert f"--data {name}: timm cannot give" in message and "\n" not in message
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_path_that_is_mistyped_is_no_name_of_timm(cache: Path) -> None:
+    # timm would take it for a kind of folder, and read whatever lies in its cache.
+    class_folders(cache)
+    with pytest.raises(UserError, match="--data photos/pets: unknown"):
+        load_data("photos/pets")
