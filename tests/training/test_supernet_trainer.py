@@ -1,0 +1,140 @@
+"""The trainer against cross-entropies and gradients taken by hand."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sampled import uniform_indices
+from torch import Tensor
+
+from fpnas.architecture import Architecture
+from fpnas.network_spec import resolve
+from fpnas.nn.supernet import SuperNet
+from fpnas.space_file import load_space
+from fpnas.training.optim import build_optimizer
+from fpnas.training.supernet_trainer import SuperNetTrainer
+
+SPACE = load_space("tiny")
+
+
+class Counted(SuperNet):
+    """Counts its forward passes."""
+
+    calls = 0
+
+    def forward(self, *arguments) -> Tensor:
+        self.calls += 1
+        return super().forward(*arguments)
+
+
+def trainer(learning_rate: float = 0.1, **options: float) -> SuperNetTrainer:
+    torch.manual_seed(0)
+    supernet = Counted(SPACE, 1, 10)
+    optimizer = build_optimizer(supernet, name="sgd", learning_rate=learning_rate, weight_decay=0.0)
+    return SuperNetTrainer(supernet, optimizer, input_size=8, in_channels=1, num_classes=10, **options)
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(8, 1, 8, 8, generator=generator), torch.randint(10, (8,), generator=generator)
+
+
+def drawn() -> Tensor:
+    """Six architectures, of which four differ."""
+    return uniform_indices(SPACE, 4, seed=2)[[0, 1, 0, 2, 3, 1]]
+
+
+def by_hand(supernet: SuperNet, indices_KGV: Tensor) -> list[Tensor]:
+    images, labels = batch()
+    supernet.train()
+    specs = [resolve(SPACE, Architecture.of(row), input_size=8) for row in indices_KGV]
+    return [F.cross_entropy(supernet(images, spec), labels) for spec in specs]
+
+
+def test_spec_is_that_of_the_data() -> None:
+    subject = SuperNetTrainer(SuperNet(SPACE, 3, 7), None, input_size=12, in_channels=3, num_classes=7)
+    spec = subject.spec(drawn()[0])
+    assert (spec.input_size, spec.in_channels, spec.num_classes) == (12, 3, 7)
+    assert spec == resolve(SPACE, Architecture.of(drawn()[0]), input_size=12, in_channels=3, num_classes=7)
+
+
+def test_cross_entropy_is_the_mean_and_of_each_architecture_once() -> None:
+    subject = trainer()
+    expected = torch.stack(by_hand(copy.deepcopy(subject.supernet), drawn())).detach()
+    subject.supernet.eval()
+    found = subject.cross_entropy(*batch(), drawn())
+    assert (subject.supernet.calls, subject.forward_passes, subject.backward_passes) == (4, 4, 0)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert all(parameter.grad is None for parameter in subject.supernet.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradient_is_that_of_the_weighted_sum(dtype: torch.dtype) -> None:
+    weights = torch.tensor([0.1, 0.25, 0.2, 0.15, 0.05, 0.25], dtype=dtype)
+    subject = trainer(learning_rate=0.0, gradient_norm=1e9)
+    supernet = copy.deepcopy(subject.supernet)
+    losses = by_hand(supernet, drawn())
+    sum(weight * loss for weight, loss in zip(weights.tolist(), losses, strict=True)).backward()
+    found = subject.train_weights(*batch(), drawn(), weights)
+    assert (subject.supernet.calls, subject.forward_passes, subject.backward_passes) == (4, 0, 4)
+    torch.testing.assert_close(found, torch.stack(losses).detach(), rtol=1e-6, atol=1e-6)
+    expected = dict(supernet.named_parameters())
+    for name, parameter in subject.supernet.named_parameters():
+        if expected[name].grad is None:
+            assert parameter.grad is None, name
+        else:
+            torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_do_not_add_up_over_steps() -> None:
+    subject = trainer(learning_rate=0.0, gradient_norm=1e9)
+    gradients = []
+    for _ in range(2):
+        subject.train_weights(*batch(), drawn()[:1], torch.ones(1))
+        gradients.append(subject.supernet.classifier.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_step_is_gradient_descent_along_the_clipped_gradient() -> None:
+    plain, clipped = trainer(learning_rate=0.0, gradient_norm=1e9), trainer(learning_rate=0.1, gradient_norm=0.01)
+    before = {name: value.detach().clone() for name, value in clipped.supernet.named_parameters()}
+    for subject in (plain, clipped):
+        subject.train_weights(*batch(), drawn()[:1], torch.ones(1))
+    gradient = {name: p.grad for name, p in plain.supernet.named_parameters() if p.grad is not None}
+    norm = torch.stack([value.norm() for value in gradient.values()]).norm()
+    assert norm > 0.01
+    for name, value in clipped.supernet.named_parameters():
+        # Nesterov's first step is 1 + 0.9 times the gradient.
+        step = 0.1 * 1.9 * 0.01 / norm * gradient[name] if name in gradient else torch.zeros_like(value)
+        torch.testing.assert_close(before[name] - value.detach(), step, rtol=1e-3, atol=1e-6)
+
+
+def test_weights_that_a_step_does_not_use_stay_as_they_are() -> None:
+    subject = trainer()
+    supernet = subject.supernet
+    # Everything at its smallest: no kernel in the first three groups, 3x3 in the last, fewest channels.
+    smallest = torch.zeros(1, len(SPACE.groups), 5, dtype=torch.int64)
+    smallest[0, -1, 0] = 1
+    # Momentum and decay of an earlier step on other weights must not move them either.
+    subject.train_weights(*batch(), drawn()[3:4], torch.ones(1))
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    subject.train_weights(*batch(), smallest, torch.ones(1))
+    used = {name for name, parameter in supernet.named_parameters() if parameter.grad is not None}
+    parameters = dict(supernet.named_parameters())
+    assert 0 < len(used) < len(parameters)
+    for name in parameters:
+        assert torch.equal(parameters[name], before[name]) != (name in used), name
+    assert not any(".depthwise." in name for name in used if not name.startswith("blocks.4."))
+
+
+def test_first_step_leaves_the_unused_channels_of_a_used_weight() -> None:
+    subject = trainer()
+    before = subject.supernet.blocks[0].bypass.conv.weight.detach().clone()
+    smallest = torch.zeros(1, len(SPACE.groups), 5, dtype=torch.int64)
+    subject.train_weights(*batch(), smallest, torch.ones(1))
+    after = subject.supernet.blocks[0].bypass.conv.weight.detach()
+    width = SPACE.groups[0].values("channels")[0]
+    assert torch.equal(before[width:], after[width:]) and len(after) > width
+    assert not torch.equal(before[:width], after[:width])
