@@ -1,11 +1,13 @@
 """Using a trained run: its model, its accuracy, its answer for an image."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fpnas.checks import check_number
 from fpnas.errors import UserError
 from fpnas.files import read_json
 from fpnas.network_file import load_network
@@ -19,7 +21,7 @@ from fpnas.training.evaluation import Accuracy, accuracy
 from fpnas.training.folders import read_image
 from fpnas.training.load import load_data
 
-__all__ = ["Prediction", "TrainedRun", "evaluate_run", "load_trained_run", "predict_images"]
+__all__ = ["Prediction", "TrainedRun", "evaluate_run", "load_trained_run", "predict_images", "prediction_to_json"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Prediction:
     probability: float
 
 
-def load_trained_run(path: Path) -> TrainedRun:
+def load_trained_run(path: str | os.PathLike[str]) -> TrainedRun:
     """The trained network of a run directory, in eval mode.
 
     Raises:
@@ -74,14 +76,16 @@ def load_trained_run(path: Path) -> TrainedRun:
         if not isinstance(value, list) or len(value) != length:
             raise UserError(f"{run.preprocessing_path}: {field}: a list of {length} is expected")
     assert mean and std and names
-    try:
-        numbers = tuple(map(float, mean)), tuple(map(float, std))
-    except (TypeError, ValueError):
-        raise UserError(f"{run.preprocessing_path}: mean and std: numbers are expected") from None
-    return TrainedRun(model.eval(), *numbers, tuple(map(str, names)))
+    where = f"preprocessing file {run.preprocessing_path}"
+    means = tuple(check_number({"mean": value}, "mean", -1e6, 1e6, where) for value in mean)
+    # A deviation that divides: what is under 1/255 is a constant channel, and was raised to that in training.
+    deviations = tuple(check_number({"std": value}, "std", 1e-6, 1e6, where) for value in std)
+    # The layout of the training: another one gives other last bits.
+    model = model.eval().to(memory_format=torch.channels_last)
+    return TrainedRun(model, means, deviations, tuple(map(str, names)))
 
 
-def evaluate_run(path: Path, data: str, *, device: str = "auto", workers: int = 2) -> Accuracy:
+def evaluate_run(path: str | os.PathLike[str], data: str, *, device: str = "auto", workers: int = 2) -> Accuracy:
     """Accuracy of a trained run on the test images of a data set.
 
     Raises:
@@ -96,14 +100,14 @@ def evaluate_run(path: Path, data: str, *, device: str = "auto", workers: int = 
         raise UserError(f"--data {data}: {dataset.in_channels} channels; the network takes {spec.in_channels}")
     assert dataset.test is not None
     target = pick_device(device)
-    model = trained.model.to(target).to(memory_format=torch.channels_last)
+    model = trained.model.to(target)
     # Normalised as in training, whatever the statistics of these images are.
     batches = normalised_batches(dataset.test, trained.mean, trained.std, 500, target, workers)
     return accuracy(model, batches)
 
 
 @torch.no_grad()
-def predict_images(path: Path, images: list[Path]) -> list[Prediction]:
+def predict_images(path: str | os.PathLike[str], images: list[Path]) -> list[Prediction]:
     """The most probable class of each image file.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -29,13 +30,25 @@ from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cos
 
 __all__ = ["TrainResult", "fit_to_data", "normalised_batches", "run_train", "train"]
 
+_STEPS_BETWEEN_CHECKS = 100
+"""Reading the loss waits for the device; a loss that is not finite need not cost a long epoch, though."""
+
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training gave. Accuracies in percent of the test images, with the averaged weights."""
+    """What a training gave. Accuracies in percent of the test images.
+
+    Attributes:
+        top1, top5: with the averaged weights, which are those of `network`.
+        raw_top1: with the weights as they were at the last step; the same as `top1` where there is no average.
+        macs, params: of the network.
+        seconds: wall time, the evaluations included.
+        network: on the processor, in eval mode.
+    """
 
     top1: float
     top5: float
+    raw_top1: float
     macs: int
     params: int
     seconds: float
@@ -108,9 +121,11 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
         workers=config.workers,
     )
     run = RunDirectory.create(config.output, "train", asdict(config)) if write else None
-    log = MetricsLog(run.path) if run else None
-    torch.manual_seed(config.seed)
-    model = build_network(spec).to(device).to(memory_format=torch.channels_last)
+    # Whoever calls keeps their own random numbers.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        model = build_network(spec)
+    model = model.to(device).to(memory_format=torch.channels_last)
     # With its warm-up the average looks back over a share of the steps so far; else it would be stuck near the start.
     average = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     judged = average.module if average else model
@@ -124,7 +139,16 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
     started = time.perf_counter()
     result = Accuracy(0.0, 0.0, 0)
     loss_sum = torch.zeros((), device=device)
-    with Progress(total_steps, quiet=config.quiet) as progress:
+
+    def measured(network: Network) -> Accuracy:
+        assert dataset.test is not None
+        batches = normalised_batches(dataset.test, dataset.mean, dataset.std, 500, device, config.workers)
+        return accuracy(network, batches)
+
+    with (
+        Progress(total_steps, quiet=config.quiet) as progress,
+        MetricsLog(run.path) if run else nullcontext() as log,
+    ):
         for step in range(total_steps):
             rate = config.learning_rate * warm_up_cosine(step / total_steps, config.warmup_epochs / config.epochs)
             set_learning_rate(optimizer, rate)
@@ -132,23 +156,28 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
             if augment is not None:
                 images = augment(images, augment_generator)
             images = normalise(images, dataset.mean, dataset.std, device)
-            loss = F.cross_entropy(model(images), labels.to(device), label_smoothing=config.label_smoothing)
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                logits = model(images)
+            loss = F.cross_entropy(logits.float(), labels.to(device), label_smoothing=config.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             loss_sum += loss.detach()
             if average:
                 average.update(model, step=step)
-            if (step + 1) % steps_per_epoch:
+            epoch_ends = (step + 1) % steps_per_epoch == 0
+            if (epoch_ends or (step + 1) % _STEPS_BETWEEN_CHECKS == 0) and not loss_sum.isfinite():
+                raise FloatingPointError(
+                    f"step {step}: the loss is {float(loss_sum)}; a lower --learning-rate than "
+                    f"{config.learning_rate:g} may help"
+                )
+            if not epoch_ends:
                 progress.update(step + 1)
                 continue
             epoch = (step + 1) // steps_per_epoch
             mean_loss = float(loss_sum) / steps_per_epoch
             loss_sum.zero_()
-            if not mean_loss < float("inf"):
-                raise FloatingPointError(f"epoch {epoch}: the loss is {mean_loss}; a lower learning rate may help")
-            batches = normalised_batches(dataset.test, dataset.mean, dataset.std, 500, device, config.workers)
-            result = accuracy(judged, batches)
+            result = measured(judged)
             progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
             if log:
                 log.write(
@@ -162,16 +191,22 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
                         "seconds": time.perf_counter() - started,
                     }
                 )
+    raw = measured(model) if average else result
     seconds = time.perf_counter() - started
     judged = judged.cpu().eval()
-    if run and log:
-        log.close()
-        _write_result(run, spec, dataset, judged, result, seconds)
-    return TrainResult(result.top1, result.top5, cost.macs, cost.params, seconds, judged)
+    if run:
+        _write_result(run, spec, dataset, judged, result, raw, seconds)
+    return TrainResult(result.top1, result.top5, raw.top1, cost.macs, cost.params, seconds, judged)
 
 
 def _write_result(
-    run: RunDirectory, spec: NetworkSpec, dataset: DataSet, model: Network, result: Accuracy, seconds: float
+    run: RunDirectory,
+    spec: NetworkSpec,
+    dataset: DataSet,
+    model: Network,
+    result: Accuracy,
+    raw: Accuracy,
+    seconds: float,
 ) -> None:
     cost = network_cost(spec)
     write_json_atomic(run.network_path, network_to_json(spec))
@@ -192,6 +227,7 @@ def _write_result(
             "top1": result.top1,
             "top5": result.top5,
             "images": result.images,
+            "raw_top1": raw.top1,
             "macs": cost.macs,
             "params": cost.params,
             "seconds": seconds,

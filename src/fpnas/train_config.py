@@ -30,6 +30,7 @@ class TrainConfig:
         workers: processes that load images.
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
+        precision: `fp32`, or `bf16` for a forward pass in bfloat16 where that is sound; evaluation is in fp32.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         quiet: no progress on standard error.
     """
@@ -51,6 +52,7 @@ class TrainConfig:
     workers: int = 2
     threads: int | None = None
     device: str = "auto"
+    precision: str = "fp32"
     on_bad_image: str = "error"
     quiet: bool = False
 
@@ -75,5 +77,6 @@ class TrainConfig:
             self,
             optimizer=("sgd", "rmsprop"),
             device=("auto", "cpu", "cuda"),
+            precision=("fp32", "bf16"),
             on_bad_image=("error", "skip"),
         )
