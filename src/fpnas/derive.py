@@ -40,9 +40,15 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
             `network.json` and `architecture.json` when left out.
 
     Raises:
-        UserError: no finished search, a space that has changed since, or a budget nothing fits.
+        UserError: no finished search, a space that has changed since, a budget nothing fits, or a place that cannot be
+            written.
     """
     run = RunDirectory.open(path, "search")
+    # Two files are written: what would stop the second must be known before the first.
+    if output is not None and output.is_dir():
+        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"--output {output}: {output.parent} is not a folder")
     if not run.search_state_path.is_file():
         raise UserError(f"run {path}: {run.search_state_path.name} is missing: the search has not ended")
     space = load_space(str(run.config.get("space")))
@@ -51,21 +57,30 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         raise UserError(f"run {path}: space {space.name} has changed since this search")
     if "distribution.logits" not in tensors:
         raise UserError(f"{run.search_state_path}: tensor distribution.logits is missing")
-    distribution = from_state_dict(
-        {
-            "kind": metadata.get("distribution"),
-            "cardinalities": space.cardinalities,
-            "logits": tensors["distribution.logits"],
-        }
-    )
+    state = {
+        "kind": metadata.get("distribution"),
+        "cardinalities": space.cardinalities,
+        "logits": tensors["distribution.logits"],
+    }
+    try:
+        distribution = from_state_dict(state)
+    except ValueError as error:
+        raise UserError(f"{run.search_state_path}: {error}") from None
     searched = load_network(run.network_path)
     data: dict[str, Any] = {
         "input_size": searched.input_size,
         "in_channels": searched.in_channels,
         "num_classes": searched.num_classes,
     }
-    target = parse_quantity(target_macs or str(run.config.get("target_macs")), "--target-macs")
-    (best,) = most_probable_within(distribution, build_cost_table(space, **data), target)
+    given = str(run.config.get("target_macs")) if target_macs is None else target_macs
+    target = parse_quantity(given, "--target-macs")
+    costs = build_cost_table(space, **data)
+    if target < costs.minimum():
+        raise UserError(
+            f"--target-macs {given}: the smallest network of space {space.name} at {searched.input_size} pixels "
+            f"has {costs.minimum()} MACs; that or more is accepted"
+        )
+    (best,) = most_probable_within(distribution, costs, target)
     architecture = Architecture.of(best.indices)
     network_path = output or run.network_path
     architecture_path = output.with_suffix(".architecture.json") if output else run.architecture_path

@@ -1,0 +1,142 @@
+"""Deriving again from a finished search, against enumeration of the tiny space."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from enumeration import all_indices
+from refusals import tree
+from runs import copied
+
+from fpnas.architecture import Architecture, architecture_from_json
+from fpnas.cost import network_cost
+from fpnas.cost.table import build_cost_table
+from fpnas.derive import derive_run
+from fpnas.distribution import from_state_dict
+from fpnas.errors import UserError
+from fpnas.network_file import load_network
+from fpnas.network_spec import resolve
+from fpnas.quantities import parse_quantity
+from fpnas.runtime.checkpoint import load_weights, save_weights
+from fpnas.space_file import load_space
+
+SPACE = load_space("tiny")
+ALL = all_indices(SPACE.cardinalities)
+COSTS = build_cost_table(SPACE, input_size=8).cost(ALL)
+
+
+def most_probable(run: Path, target: int) -> tuple[torch.Tensor, float]:
+    tensors, about = load_weights(run / "checkpoints" / "final.safetensors", "search state")
+    state = {"kind": about["distribution"], "cardinalities": SPACE.cardinalities}
+    distribution = from_state_dict(state | {"logits": tensors["distribution.logits"]})
+    with torch.no_grad():
+        log_prob = distribution.log_prob(ALL).masked_fill(target < COSTS, -torch.inf)
+    # Of equally probable ones that of the lowest cost, and of those the first, is the one to derive.
+    best = torch.nonzero(log_prob > log_prob.max() - 1e-9).flatten()
+    return ALL[best[COSTS[best].argmin()]], log_prob.max().item()
+
+
+def refusal(run: Path, **options) -> str:
+    before = tree(run)
+    with pytest.raises(UserError) as error:
+        derive_run(run, **options)
+    assert tree(run) == before and "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("target", ["120k", "0.2M", "260e3", "0.3M", "100M"])
+def test_the_most_probable_within_another_budget(search_run: Path, tmp_path: Path, target: str) -> None:
+    before = tree(search_run)
+    derived = derive_run(search_run, target_macs=target, output=tmp_path / "small.json")
+    assert tree(search_run) == before
+    number = parse_quantity(target, "target")
+    indices, log_prob = most_probable(search_run, number)
+    spec = resolve(SPACE, Architecture.of(indices), input_size=8)
+    assert derived.log_probability == pytest.approx(log_prob, abs=1e-9)
+    assert derived.macs == network_cost(spec).macs <= number
+    assert (derived.network, derived.architecture) == (
+        tmp_path / "small.json",
+        tmp_path / "small.architecture.json",
+    )
+    assert load_network(derived.network) == spec
+    written = json.loads(derived.architecture.read_text())
+    assert architecture_from_json(SPACE, written, "here") == Architecture.of(indices)
+
+
+def test_without_options_the_search_result_comes_again(search_run: Path, tmp_path: Path) -> None:
+    run = copied(search_run, tmp_path)
+    names = ("network.json", "architecture.json")
+    before = [(run / name).read_bytes() for name in names]
+    derived = derive_run(run)
+    assert (derived.network, derived.architecture) == tuple(run / name for name in names)
+    assert [(run / name).read_bytes() for name in names] == before
+    result = json.loads((run / "result.json").read_text())
+    assert (derived.macs, derived.log_probability) == (result["macs"], result["log_probability"])
+
+
+def test_too_small_a_budget_names_the_option_and_the_smallest(search_run: Path, tmp_path: Path) -> None:
+    smallest = int(COSTS.min())
+    assert derive_run(search_run, target_macs=str(smallest), output=tmp_path / "net.json").macs == smallest
+    message = refusal(search_run, target_macs=str(smallest - 1))
+    assert "--target-macs" in message and str(smallest - 1) in message and str(smallest) in message, message
+
+
+@pytest.mark.parametrize("target", ["", "many", "-3", "nan", "0"])
+def test_no_quantity(search_run: Path, target: str) -> None:
+    assert "--target-macs" in refusal(search_run, target_macs=target)
+
+
+@pytest.mark.parametrize("output", ["absent/small.json", ".", ""])
+def test_output_that_cannot_be_written(
+    search_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refusal(search_run, output=Path(output))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_a_folder(search_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.json").mkdir()
+    assert "small.json" in refusal(search_run, output=tmp_path / "small.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["small.json"]
+
+
+def test_training_instead_of_a_search(train_run: Path) -> None:
+    assert "search run is expected" in refusal(train_run)
+
+
+@pytest.mark.parametrize("missing", ["checkpoints/final.safetensors", "network.json", "config.yaml"])
+def test_missing_file(search_run: Path, tmp_path: Path, missing: str) -> None:
+    run = copied(search_run, tmp_path)
+    (run / missing).unlink()
+    assert Path(missing).name in refusal(run)
+
+
+@pytest.mark.parametrize("change", ["truncated", "space", "kind", "no kind", "shape", "no logits", "nan"])
+def test_altered_search_state(search_run: Path, tmp_path: Path, change: str) -> None:
+    run = copied(search_run, tmp_path)
+    path = run / "checkpoints" / "final.safetensors"
+    if change == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        tensors, about = load_weights(path, "search state")
+        logits = tensors["distribution.logits"]
+        tensors |= {
+            "shape": {"distribution.logits": logits[:1]},
+            "nan": {"distribution.logits": logits * torch.nan},
+        }.get(change, {})
+        about |= {"space": {"space": "0" * 16}, "kind": {"distribution": "none"}}.get(change, {})
+        if change == "no kind":
+            del about["distribution"]
+        if change == "no logits":
+            del tensors["distribution.logits"]
+        save_weights(path, tensors, about)
+    assert str(run) in refusal(run)
+
+
+def test_space_file_that_is_gone(search_run: Path, tmp_path: Path) -> None:
+    run = copied(search_run, tmp_path)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("space: tiny", f"space: {tmp_path}/absent.toml"))
+    assert "absent.toml" in refusal(run)
