@@ -135,8 +135,10 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         workers=config.workers,
     )
     steps_per_epoch = images.steps_per_epoch
-    total_steps = steps_per_epoch * config.epochs
-    strategy = build_strategy(space, config, total_steps)
+    config = config.scheduled(steps_per_epoch)
+    assert config.epochs is not None and config.warmup_epochs is not None
+    total_steps, warm_up_steps = (steps_per_epoch * epochs for epochs in (config.epochs, config.warmup_epochs))
+    strategy = build_strategy(space, config, total_steps - warm_up_steps)
     torch.manual_seed(config.seed)
     supernet = SuperNet(space, dataset.in_channels, len(dataset.class_names))
     trainer = SuperNetTrainer(
@@ -172,7 +174,7 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
             figures = strategy.step(
                 StepTools(
                     progress=done,
-                    warm_up=step < config.warmup() * steps_per_epoch,
+                    warm_up=step < warm_up_steps,
                     generator=generator_for(config.seed, "step", step),
                     costs=costs,
                     target=target,
@@ -234,11 +236,10 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
     return result
 
 
-def build_strategy(space: SearchSpace, config: SearchConfig, total_steps: int) -> Strategy:
-    """The strategy a configuration names. Raises UserError when there is none of that name."""
+def build_strategy(space: SearchSpace, config: SearchConfig, learning_steps: int) -> Strategy:
+    """The strategy a configuration names, to learn for that many steps. Raises UserError when there is none."""
     if config.strategy not in STRATEGIES:
         raise UserError(f"--strategy {config.strategy}: one of {', '.join(STRATEGIES)} is accepted")
-    learning_steps = total_steps * (1 - config.warmup() / config.epochs)
     return STRATEGIES[config.strategy](
         space,
         learning_rate=config.architecture_learning_rate or LOGIT_TRAVEL / learning_steps,

@@ -1,12 +1,17 @@
 """Configuration of a search: every field is an option of `fpnas search` and a line of its YAML file."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fpnas.checks import check_choices, check_ranges
 from fpnas.quantities import parse_quantity
 
 __all__ = ["SearchConfig"]
+
+USUAL_STEPS = 3500
+FEWEST_EPOCHS = 5
+MOST_EPOCHS = 100
 
 
 @dataclass
@@ -20,7 +25,8 @@ class SearchConfig:
         output: the run directory to create.
         strategy: how the distribution over architectures learns.
         seed: of everything random.
-        epochs: passes over the half of the training images that the weights learn from.
+        epochs: passes over the half of the training images that the weights learn from; when left out, those that make
+            about 3,500 steps, but from 5 to 100.
         warmup_epochs: epochs at the start in which only the weights learn; a fifth of the epochs when left out.
         batch_size: images of a weight step.
         architecture_batch_size: images every sampled architecture is judged by in an architecture step.
@@ -49,11 +55,11 @@ class SearchConfig:
     output: Path
     strategy: str = "fp-nas"
     seed: int = 0
-    epochs: int = 20
+    epochs: int | None = None
     warmup_epochs: int | None = None
     batch_size: int = 128
     architecture_batch_size: int = 64
-    learning_rate: float = 0.1
+    learning_rate: float = 0.3
     weight_decay: float = 2e-5
     architecture_learning_rate: float | None = None
     samples_per_nat: float = 0.25
@@ -74,9 +80,14 @@ class SearchConfig:
         """The budget in multiply-adds. Raises UserError when it is not a quantity."""
         return parse_quantity(self.target_macs, "--target-macs")
 
-    def warmup(self) -> int:
-        """Epochs in which only the weights learn."""
-        return round(self.epochs / 5) if self.warmup_epochs is None else self.warmup_epochs
+    def scheduled(self, steps_per_epoch: int) -> "SearchConfig":
+        """The same with `epochs` and `warmup_epochs` filled in. Raises UserError if they don't fit each other."""
+        wanted = math.ceil(USUAL_STEPS / steps_per_epoch)
+        epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, wanted)) if self.epochs is None else self.epochs
+        warmup_epochs = round(epochs / 5) if self.warmup_epochs is None else self.warmup_epochs
+        scheduled = replace(self, epochs=epochs, warmup_epochs=warmup_epochs)
+        check_ranges(scheduled, warmup_epochs=(0, epochs - 1))
+        return scheduled
 
     def validate(self) -> None:
         """Raises UserError for a value that no search can work with: option, value, what is accepted."""
@@ -85,7 +96,7 @@ class SearchConfig:
             self,
             seed=(0, 2**31 - 1),
             epochs=(1, 10**6),
-            warmup_epochs=(0, self.epochs - 1),
+            warmup_epochs=(0, 10**6),
             batch_size=(2, 10**6),
             architecture_batch_size=(2, 10**6),
             learning_rate=(1e-9, 1e3),
