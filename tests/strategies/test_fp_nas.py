@@ -119,7 +119,7 @@ def test_the_entropy_keeps_to_its_line():
     _, _, record = run()
     start = math.log(SPACE.number_of_architectures)
     for step in range(80, 190):
-        planned = start + (2.0 - start) * (step - 39) / (200 - 39)
+        planned = start + (2.0 - start) * min(1, (step - 39) / (200 - 39) / 0.9)
         assert abs(record[step]["entropy_nats"] - planned) < 0.15 * start
 
 
@@ -160,8 +160,8 @@ def test_the_architecture_step_moves_along_the_exact_gradient():
 
 def test_pace_is_one_on_the_line_and_bounded():
     assert pace(10.0, 10.0, 0.0) == pytest.approx(1.0)
-    assert pace(6.0, 10.0, 0.5) == pytest.approx(1.0)
-    assert pace(8.0, 10.0, 0.5) > 1 > pace(4.0, 10.0, 0.5)
+    assert pace(6.0, 10.0, 0.45) == pytest.approx(1.0)
+    assert pace(8.0, 10.0, 0.45) > 1 > pace(4.0, 10.0, 0.45)
     assert pace(10.0, 10.0, 0.99) <= math.exp(3) and pace(0.0, 10.0, 0.0) >= math.exp(-3)
 
 

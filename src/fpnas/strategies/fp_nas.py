@@ -30,12 +30,15 @@ HINGE_WEIGHT = 0.3
 """Beta of Eq. 7, as the paper has it."""
 
 FINAL_ENTROPY_NATS = 2.0
+SETTLED_BY = 0.9
+"""Share of the learning after which that entropy is planned; the distribution follows its line with a lag."""
+
 PACING_GAIN = 20.0
 MOST_PACING = 3.0
 
 
 def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
-    """Factor on the rate that keeps the entropy on a line from its start to (almost) nothing at the end.
+    """Factor on the rate that keeps the entropy on a line from its start to (almost) nothing near the end.
 
     How far a rate takes a distribution depends on the space, the data and the number of steps; with a fixed one, a
     search ends either too early, on the verdicts of an untrained supernet, or not at all.
@@ -45,7 +48,7 @@ def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
         initial_nats: of the distribution when it began to learn.
         phase: share of the learning that is done, in [0, 1).
     """
-    planned = initial_nats + (FINAL_ENTROPY_NATS - initial_nats) * phase
+    planned = initial_nats + (FINAL_ENTROPY_NATS - initial_nats) * min(1.0, phase / SETTLED_BY)
     lag = (entropy_nats - planned) / initial_nats
     return math.exp(max(-MOST_PACING, min(MOST_PACING, PACING_GAIN * lag)))
 
