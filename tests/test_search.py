@@ -242,3 +242,9 @@ def test_a_loss_that_is_not_finite_stops_the_search(tmp_path: Path, monkeypatch:
     config = search_config(tmp_path, strategy="broken", epochs=2, batch_size=25)
     with pytest.raises(FloatingPointError, match="step 2"):
         search(SPACE, digits(), config)
+
+
+def test_half_that_leaves_a_batch_of_one_image_on_maps_of_one_pixel() -> None:
+    data = load_data("digits", max_images=514, image_size=4, parts=("train",))
+    config = search_config(Path("unused"), target_macs="60k", epochs=1, warmup_epochs=0, batch_size=128)
+    assert search(SPACE, data, config).macs <= 60_000

@@ -1,5 +1,6 @@
 """The two halves of the training images in a search: one for the weights, one to judge architectures by."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -78,7 +79,11 @@ class SearchImages:
         return self._deliver(*self._architecture_stream.next())
 
     def calibration_batches(self) -> Iterator[Tensor]:
-        """Images of the weight half for batch-norm statistics, the same at every call."""
+        """Images of the weight half for batch-norm statistics, the same at every call.
+
+        In batches as equal as can be: each has the same weight in the statistics, and a last one of a single image has
+        no variance where a map is of one pixel.
+        """
         for batch in self._spread(self.weight_half, CALIBRATION_IMAGES, 256):
             yield batch[0]
 
@@ -90,5 +95,6 @@ class SearchImages:
         chosen = half[torch.linspace(0, len(half) - 1, min(len(half), count)).long()]
         # Images often lie in order of their classes, and a batch of one class has statistics of its own.
         chosen = chosen[torch.randperm(len(chosen), generator=generator_for(0, "spread"))]
-        for images, labels in iterate(self._source, batch_size, chosen, self._workers):
+        batches = math.ceil(len(chosen) / batch_size)
+        for images, labels in iterate(self._source, math.ceil(len(chosen) / batches), chosen, self._workers):
             yield self._deliver(images, labels)
