@@ -173,6 +173,12 @@ def ones(*shape: int) -> bytes:
         (TRAIN_LABELS, lambda data: ones(30, 1), "labels"),
         (TRAIN_LABELS, lambda data: idx_bytes(np.full(30, 10, np.uint8)), "label 10"),
         (TRAIN_IMAGES, lambda data: ones(30, 4, 5), "square"),
+        (TRAIN_IMAGES, lambda data: ones(*[1] * 40), "40 dimensions"),
+        (TRAIN_IMAGES, lambda data: b"\0\0\x08\0" + b"1", "0 dimensions"),
+        # Sides whose product is 0 in 64 bits.
+        (TRAIN_IMAGES, lambda data: b"\0\0\x08\3" + (b"\0\0\0\x10" + b"\x80\0\0\0" * 2), TRAIN_IMAGES),
+        (TRAIN_IMAGES, lambda data: b"\0\0\x08\3" + bytes([0, 0, 0, 30, 0, 0, 0, 0, 0, 0, 0, 0]), "no images"),
+        (TEST_IMAGES, lambda data: ones(20, 5, 5), "5 pixels a side; train has 6"),
         (TRAIN_IMAGES, lambda data: ones(30, 36), "square"),
         (TEST_IMAGES, lambda data: data[: len(data) // 2], TEST_IMAGES),
     ],

@@ -1,6 +1,7 @@
 """Fashion-MNIST: where it lies, and its IDX files."""
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -53,11 +54,13 @@ def _read_idx(path: Path) -> Tensor:
     if len(data) < 4 or data[:3] != b"\0\0\x08":
         raise UserError(f"{path}: not an IDX file of unsigned bytes")
     rank = data[3]
+    if not 1 <= rank <= 3:
+        raise UserError(f"{path}: an array of {rank} dimensions; 1 for labels and 3 for images are accepted")
     start = 4 + 4 * rank
     if len(data) < start:
         raise UserError(f"{path}: truncated")
     shape = struct.unpack(f">{rank}I", data[4:start])
-    if len(data) - start != int(np.prod(shape, dtype=np.int64)):
+    if len(data) - start != math.prod(shape):
         raise UserError(f"{path}: truncated: {len(data) - start} bytes for an array of shape {shape}")
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
 
@@ -100,8 +103,8 @@ def fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
         UserError: a missing, truncated or unfitting file, by name.
     """
     sources: dict[str, ImageSource | None] = {"train": None, "test": None}
-    size = 28
-    for part in {"train", *parts}:
+    size = 0
+    for part in ("train", "test") if "test" in parts else ("train",):
         arrays = {}
         for kind in ("images", "labels"):
             path = idx_path(folder, part, kind)
@@ -111,10 +114,12 @@ def fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
         images, labels = arrays["images"], arrays["labels"].long()
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or images.shape[1] != images.shape[2]:
             raise UserError(f"--data {folder}: {part}: square images and as many labels are expected")
-        if not len(labels):
+        if not images.numel():
             raise UserError(f"--data {folder}: {part}: no images in it")
         if labels.max() >= len(FASHION_MNIST_CLASSES):
             raise UserError(f"--data {folder}: {part}: label {int(labels.max())}: 0 to 9 are accepted")
+        if size not in (0, images.shape[1]):
+            raise UserError(f"--data {folder}: {part}: images of {images.shape[1]} pixels a side; train has {size}")
         size = images.shape[1]
         sources[part] = ImagesInMemory(images[:, None], labels)
     return data_set("fashion-mnist", FASHION_MNIST_CLASSES, 1, size, **sources)

@@ -11,7 +11,15 @@ from torch.nn.functional import interpolate
 
 from fpnas.errors import UserError
 from fpnas.training import folders
-from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, class_balanced_subset, data_set, usual_shift
+from fpnas.training.data import (
+    DataSet,
+    ImagesInMemory,
+    ImageSource,
+    class_balanced_subset,
+    data_set,
+    iterate,
+    usual_shift,
+)
 from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, find_fashion_mnist, idx_path
 from fpnas.training.timm_data import TIMM_PREFIXES, timm_data
 
@@ -19,6 +27,7 @@ __all__ = ["fashion_mnist_folder", "load_data"]
 
 ACCEPTED = "digits, fashion-mnist, a folder with train/ and val/ class folders, or a name of timm such as torch/cifar10"
 _STATISTICS_SAMPLE = 5000
+_STATISTICS_BATCH = 64
 
 
 def load_data(
@@ -137,10 +146,19 @@ def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
 def _statistics(source: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel, scale 0 to 1, over a spread of the images."""
     count = min(len(source), _STATISTICS_SAMPLE if source.in_memory else 500)
-    images = source.batch(torch.linspace(0, len(source) - 1, count).long()).double() / 255
-    mean = images.mean((0, 2, 3))
+    indices = torch.linspace(0, len(source) - 1, count).long()
+    pixels = 0
+    total = squares = torch.zeros((), dtype=torch.int64)
+    # In pieces of whole numbers: exact, and thousands of large images in float64 would take gigabytes.
+    for images, _ in iterate(source, _STATISTICS_BATCH, indices):
+        values = images.long()
+        pixels += values[:, 0].numel()
+        total = total + values.sum((0, 2, 3))
+        squares = squares + values.square().sum((0, 2, 3))
+    mean = total.double() / pixels / 255
+    variance = (squares.double() - total.double().square() / pixels).clamp(min=0) / pixels
     # A constant channel must not divide by zero.
-    std = images.std((0, 2, 3), unbiased=False).clamp(min=1 / 255)
+    std = (variance.sqrt() / 255).clamp(min=1 / 255)
     return tuple(round(v, 6) for v in mean.tolist()), tuple(round(v, 6) for v in std.tolist())
 
 
