@@ -3,6 +3,7 @@
 PyTorch is imported by the functions that need it, so that `--help` and mistakes in options answer at once.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -122,9 +123,15 @@ def _search(arguments: Any) -> dict[str, Any]:
     config.target_macs = str(config.target_macs)
     config.validate()
     from fpnas.runtime.run_directory import RunDirectory
-    from fpnas.search import run_search
+    from fpnas.search import CONVERGED_NATS, run_search
 
     result = run_search(config)
+    if not result.converged:
+        print(
+            f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
+            f"{CONVERGED_NATS:g} are expected; more --epochs may help",
+            file=sys.stderr,
+        )
     run = RunDirectory.open(config.output, "search")
     figures = {field.name: getattr(result, field.name) for field in fields(result)}
     files = {"output": str(run.path), "architecture": str(run.architecture_path), "network": str(run.network_path)}
