@@ -138,7 +138,7 @@ def test_the_command_line_wins_over_yaml_in_any_order() -> None:
 def test_a_quantity_in_yaml_may_be_a_number(capfd: Captured, text: str) -> None:
     Path("c.yaml").write_text(f"target_macs: {text}\n")
     message = refused(capfd, "search", "--config=c.yaml", "--data=./absent", "--space=tiny", "--output=run")
-    assert message == "--data absent: no such folder"
+    assert message.startswith("--data") and "absent" in message  # the quantity was accepted, the data come next
 
 
 def test_a_printed_configuration_can_be_given_back(capfd: Captured) -> None:
