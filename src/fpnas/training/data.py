@@ -4,10 +4,12 @@ Images are held as uint8 in memory wherever they fit, so that a batch is one ind
 that are decoded ahead of the loop by threads.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +26,7 @@ __all__ = [
     "class_balanced_halves",
     "class_balanced_subset",
     "data_set",
+    "download_folder",
     "iterate",
     "usual_shift",
 ]
@@ -94,6 +97,11 @@ class DataSet:
     train: ImageSource | None
     test: ImageSource | None
     skipped: int = 0
+
+
+def download_folder() -> Path:
+    """Where downloaded data are kept: the environment's FPNAS_CACHE, or `.cache/fpnas` at home."""
+    return Path(os.environ.get("FPNAS_CACHE") or Path.home() / ".cache" / "fpnas")
 
 
 def usual_shift(image_size: int) -> int:

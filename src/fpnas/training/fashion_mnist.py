@@ -1,8 +1,11 @@
 """Fashion-MNIST: where it lies, and its IDX files."""
 
+import contextlib
 import gzip
 import math
+import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,15 +14,12 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set
+from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, download_folder
 
 __all__ = ["fashion_mnist", "fashion_mnist_folder", "find_fashion_mnist", "idx_path"]
 
-FASHION_MNIST_FOLDERS = (
-    Path("/usr/share/datasets/fashion-mnist"),  # where Debian's package dataset-fashion-mnist puts it
-    Path.home() / ".cache" / "fpnas" / "fashion-mnist",
-    Path.home() / ".cache" / "fpnas" / "fashion-mnist" / "FashionMNIST" / "raw",  # where torchvision unpacks it
-)
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist puts it."""
 FASHION_MNIST_CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -65,9 +65,19 @@ def _read_idx(path: Path) -> Tensor:
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy())
 
 
+def _places() -> tuple[Path, ...]:
+    """Where Fashion-MNIST is looked for, in this order; the last is where torchvision unpacks it."""
+    given, cache = os.environ.get("FPNAS_DATA_DIR"), download_folder() / "fashion-mnist"
+    chosen = (Path(given) / "fashion-mnist",) if given else ()
+    return (*chosen, DEBIAN_FOLDER, cache, cache / "FashionMNIST" / "raw")
+
+
 def fashion_mnist_folder() -> Path | None:
-    """Where Fashion-MNIST lies on this machine; None where it doesn't."""
-    for folder in FASHION_MNIST_FOLDERS:
+    """Where Fashion-MNIST lies on this machine; None where it doesn't.
+
+    `$FPNAS_DATA_DIR/fashion-mnist` comes before Debian's place, and that before what was downloaded.
+    """
+    for folder in _places():
         if all(idx_path(folder, part, kind) for part in IDX_FILES for kind in ("images", "labels")):
             return folder
     return None
@@ -84,16 +94,18 @@ def find_fashion_mnist() -> Path:
         return found
     from torchvision.datasets import FashionMNIST
 
-    cache = FASHION_MNIST_FOLDERS[1]
+    *_, cache, unpacked = _places()
     try:
-        FashionMNIST(str(cache), train=True, download=True)
-    except (OSError, RuntimeError) as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0]
+        # Its lines and progress are not for standard output, where a command's JSON goes.
+        with contextlib.redirect_stdout(sys.stderr):
+            FashionMNIST(str(cache), train=True, download=True)
+    except Exception as error:  # a broken connection raises of several kinds
+        detail = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"--data fashion-mnist: not found and not to be downloaded ({detail}); put its four IDX files into "
             f"{cache}, or give the folder that holds them"
         ) from None
-    return cache / "FashionMNIST" / "raw"
+    return unpacked
 
 
 def fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:

@@ -1,5 +1,6 @@
 """Class folders: `train/CLASS/image.jpg` and `val/CLASS/image.jpg`."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from torch import Tensor
 from fpnas.errors import UserError
 from fpnas.training.data import ImagesInMemory, ImageSource
 
-__all__ = ["FolderPart", "StreamedImages", "load_images", "scan_folder"]
+__all__ = ["FolderPart", "StreamedImages", "load_images", "read_all", "scan_folder"]
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 MEMORY_LIMIT = 2 * 1024**3
@@ -103,6 +104,8 @@ def _images(folder: Path, root: Path) -> list[Path]:
 
 def decode(image: Image.Image, image_size: int, in_channels: int) -> Tensor:
     """An image as uint8 (C, S, S): converted, its central square resized to S x S."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, whose scale is not known")
     if image.mode.startswith("I"):
         # Pillow would cut 16 bits off at 255, and leave a white image.
         image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
@@ -159,6 +162,46 @@ class StreamedImages:
         return torch.stack([self._read(index) for index in indices.tolist()])
 
 
+def read_all(
+    read: Callable[[int], Tensor], labels: Tensor, image_shape: tuple[int, int, int], *, workers: int, skip_bad: bool
+) -> tuple[ImageSource, int]:
+    """Every image read once: into memory where they fit, else only to know which can be read.
+
+    Args:
+        read: gives the image at an index, uint8 (C, H, W); raises UserError for one that cannot be read.
+        labels: int64, shape (N,); looked at after the reading.
+        image_shape: (C, H, W).
+        workers: threads, where that is more than there are cores.
+        skip_bad: leave out what cannot be read.
+
+    Returns:
+        The images, and the number of those left out.
+    """
+    count = len(labels)
+    fits = count * math.prod(image_shape) <= MEMORY_LIMIT
+    images = torch.empty((count if fits else 0, *image_shape), dtype=torch.uint8)
+
+    def readable(index: int) -> bool:
+        try:
+            image = read(index)
+        except UserError:
+            if not skip_bad:
+                raise
+            return False
+        if fits:
+            images[index] = image
+        return True
+
+    with ThreadPoolExecutor(max(1, workers, os.cpu_count() or 1)) as pool:
+        whole = torch.tensor(list(pool.map(readable, range(count))), dtype=torch.bool)
+    skipped = int((~whole).sum())
+    if fits:
+        return (ImagesInMemory(images[whole], labels[whole]) if skipped else ImagesInMemory(images, labels)), skipped
+    # Batches later need their full number of images.
+    kept = whole.nonzero().flatten().tolist()
+    return StreamedImages(lambda index: read(kept[index]), labels[whole]), skipped
+
+
 def load_images(
     files: FolderPart, image_size: int, in_channels: int, *, workers: int, on_bad_image: str
 ) -> tuple[ImageSource, int]:
@@ -168,33 +211,15 @@ def load_images(
         UserError: an unreadable image, unless `on_bad_image` is "skip"; no readable image at all.
     """
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
-    fits = len(files) * in_channels * image_size**2 <= MEMORY_LIMIT
+    shape = (in_channels, image_size, image_size)
 
     def read(index: int) -> Tensor:
         return read_image(files[index][0], image_size, in_channels)
 
-    if not fits and on_bad_image == "error":
+    skip_bad = on_bad_image == "skip"
+    if len(files) * math.prod(shape) > MEMORY_LIMIT and not skip_bad:
         return StreamedImages(read, labels), 0
-    images = torch.empty((len(files) if fits else 0, in_channels, image_size, image_size), dtype=torch.uint8)
-
-    def readable(index: int) -> bool:
-        try:
-            image = read(index)
-        except UserError:
-            if on_bad_image == "error":
-                raise
-            return False
-        if fits:
-            images[index] = image
-        return True
-
-    with ThreadPoolExecutor(max(1, workers, os.cpu_count() or 1)) as pool:
-        whole = torch.tensor(list(pool.map(readable, range(len(files)))), dtype=torch.bool)
-    if not whole.any():
+    source, skipped = read_all(read, labels, shape, workers=workers, skip_bad=skip_bad)
+    if not len(source):
         raise UserError(f"image {files[0][0]}: neither this nor any other image can be read")
-    skipped = int((~whole).sum())
-    if fits:
-        return (ImagesInMemory(images[whole], labels[whole]) if skipped else ImagesInMemory(images, labels)), skipped
-    # Read once to know which ones to leave out: batches later need their full number of images.
-    kept = whole.nonzero().flatten().tolist()
-    return StreamedImages(lambda index: read(kept[index]), labels[whole]), skipped
+    return source, skipped

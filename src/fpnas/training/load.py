@@ -57,18 +57,22 @@ def load_data(
         UserError: unknown name, missing or unusable data.
     """
     folder = Path(os.path.expanduser(name))
+    try:
+        is_folder = folder.is_dir()
+    except OSError as error:  # a name too long for a path, a folder above it that may not be read
+        raise UserError(f"--data {name}: {error.strerror}; accepted are {ACCEPTED}") from None
     if name == "digits":
         dataset = _digits()
     elif name == "fashion-mnist":
         dataset = fashion_mnist(find_fashion_mnist(), parts)
-    elif folder.is_dir() and idx_path(folder, "train", "images") is not None:
+    elif is_folder and idx_path(folder, "train", "images") is not None:
         dataset = fashion_mnist(folder, parts)
-    elif folder.is_dir():
+    elif is_folder:
         size = image_size or default_image_size
         # The subset comes first: what is left out need not be read.
         dataset = _class_folders(folder, size, workers, on_bad_image, parts, max_images, seed)
     elif name.split("/")[0] in TIMM_PREFIXES and "/" in name:
-        dataset = timm_data(name, image_size or default_image_size, parts)
+        dataset = timm_data(name, image_size or default_image_size, parts, workers=workers, on_bad_image=on_bad_image)
     else:
         raise UserError(f"--data {name}: unknown, and no folder of that name; accepted are {ACCEPTED}")
     train, test = dataset.train, dataset.test

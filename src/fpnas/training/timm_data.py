@@ -3,8 +3,7 @@
 import contextlib
 import io
 import itertools
-import os
-from pathlib import Path
+import math
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from fpnas.errors import UserError
 from fpnas.training import folders
-from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set
+from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, download_folder
 
 __all__ = ["TIMM_PREFIXES", "timm_data"]
 
@@ -20,62 +19,92 @@ TIMM_PREFIXES = ("torch", "hfds", "hfids", "tfds", "wds")
 """What a name starts with. timm takes anything else for a kind of folder, which hides a mistyped path."""
 
 
-def timm_data(name: str, image_size: int, parts: tuple[str, ...]) -> DataSet:
+def timm_data(
+    name: str, image_size: int, parts: tuple[str, ...], *, workers: int = 1, on_bad_image: str = "error"
+) -> DataSet:
     """A data set by timm's name, in memory where it fits; what it downloads goes to fpnas's cache.
 
     Args:
         name: as `create_dataset` takes it.
         image_size: side to deliver, pixels.
         parts: those that are needed, of "train" and "test".
+        workers: threads that decode.
+        on_bad_image: "error" or "skip"; data that are read in sequence end at a bad image either way.
 
     Raises:
         UserError: unknown to timm, a package or a download that fails, a part that is empty or cannot be held.
     """
     sources: dict[str, ImageSource | None] = {"train": None, "test": None}
     class_names: tuple[str, ...] = ()
+    skipped = 0
     for part in parts:
         try:
             # What timm has to say about a missing package is printed; here it belongs into the one line.
             with contextlib.redirect_stdout(io.StringIO()):
                 found = _create(name, part)
-                source = _source(found, image_size)
+                if hasattr(found, "__getitem__"):
+                    source, left_out = _by_index(found, name, image_size, workers=workers, on_bad_image=on_bad_image)
+                    skipped += left_out
+                else:
+                    source = _in_sequence(found, image_size)
+            if not len(source):
+                raise ValueError("no image of it can be read" if len(found) else "it is empty")
+            if source.labels.min() < 0:
+                raise ValueError("it has images without a label")
+        except UserError:
+            raise
         except Exception as error:  # timm, torchvision, and the packages behind them raise of every kind
-            detail = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"--data {name}: timm cannot give its {part} part: {detail}") from None
+            raise UserError(f"--data {name}: timm cannot give its {part} part: {first_line(error)}") from None
         names = getattr(found, "classes", None) or range(int(source.labels.max()) + 1)
         class_names = max(class_names, tuple(map(str, names)), key=len)
         sources[part] = source
-    return data_set(name, class_names, 3, image_size, **sources)
+    return data_set(name, class_names, 3, image_size, skipped=skipped, **sources)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, or else its kind."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _create(name: str, part: str) -> Any:
     from timm.data import create_dataset
 
-    cache = Path(os.environ.get("FPNAS_CACHE", str(Path.home() / ".cache" / "fpnas"))) / "timm"
+    cache = download_folder() / "timm"
     cache.mkdir(parents=True, exist_ok=True)
     split = "train" if part == "train" else "validation"
     # Training in timm's sense would shuffle and repeat the data that are read in sequence.
     return create_dataset(name, root=str(cache), split=split, download=True, is_training=False)
 
 
-def _source(found: Any, image_size: int) -> ImageSource:
-    """The images of what timm found: decoded now, or, where they would not fit, when they are asked for."""
+def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_image: str) -> tuple[ImageSource, int]:
+    """The images of data with an index, and the number of those left out."""
+    known = getattr(found, "targets", None)
+    labels = torch.zeros(len(found), dtype=torch.int64) if known is None else torch.as_tensor(known).long()
 
     def read(index: int) -> Tensor:
-        return folders.decode(found[index][0], image_size, 3)
+        try:
+            image, label = found[index]
+            pixels = folders.decode(image, image_size, 3)
+        except Exception as error:  # on a damaged file Pillow's readers raise of every kind
+            raise UserError(f"--data {name}: image {index}: {first_line(error)}") from None
+        if known is None:
+            labels[index] = int(label)
+        return pixels
 
+    shape, skip_bad = (3, image_size, image_size), on_bad_image == "skip"
+    if len(found) * math.prod(shape) > folders.MEMORY_LIMIT and known is not None and not skip_bad:
+        return folders.StreamedImages(read, labels), 0
+    # Labels that are not known beforehand come with the images.
+    return folders.read_all(read, labels, shape, workers=workers, skip_bad=skip_bad)
+
+
+def _in_sequence(found: Any, image_size: int) -> ImageSource:
+    """The images of data that can only be gone through."""
     most = folders.MEMORY_LIMIT // (3 * image_size**2)
-    if hasattr(found, "__getitem__") and len(found) > most:
-        known = getattr(found, "targets", None)
-        labels = known if known is not None else [found[index][1] for index in range(len(found))]
-        return folders.StreamedImages(read, torch.as_tensor(labels).long())
-    # `range` for what is indexed: without it, iteration would only end at an IndexError that timm never raises.
-    pairs = (found[index] for index in range(len(found))) if hasattr(found, "__getitem__") else iter(found)
-    decoded = [(folders.decode(pair[0], image_size, 3), int(pair[1])) for pair in itertools.islice(pairs, most + 1)]
-    if not decoded:
-        raise ValueError("it is empty")
+    pairs = itertools.islice(iter(found), most + 1)
+    decoded = [(folders.decode(image, image_size, 3), int(label)) for image, label in pairs]
     if len(decoded) > most:
         raise ValueError(f"it is read in sequence and has more than the {most} images that fit into memory")
-    if min(label for _, label in decoded) < 0:
-        raise ValueError("it has images without a label")
+    if not decoded:
+        raise ValueError("it is empty")
     return ImagesInMemory(torch.stack([image for image, _ in decoded]), torch.tensor([label for _, label in decoded]))
