@@ -77,7 +77,7 @@ def candidates_of(runs: Iterable[Path], networks: int, seed: int) -> list[Candid
         run = RunDirectory.open(path, "search")
         found.append((run, Candidate("found", path.name, load_network(run.network_path))))
     config = SearchConfig(**{**found[0][0].config, "output": found[0][0].path})
-    drawn = random_networks(config.space, found[0][1].spec, config.target(), networks, seed)
+    drawn = random_networks(config.space, found[0][1].spec, config.target(), networks, seed) if networks else []
     return [candidate for _, candidate in found] + [
         Candidate("random", f"random {number}", spec) for number, spec in enumerate(drawn, 1)
     ]

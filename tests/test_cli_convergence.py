@@ -10,7 +10,7 @@ from fpnas.cli import main
 
 def test_an_unsettled_search_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--data", "digits", "--space", "tiny", "--target-macs", "0.3M", "--threads", "1", "--quiet", "--json"]
-    assert main(["search", *options, "--epochs", "2", "--output", str(tmp_path / "run")]) == 0
+    assert main(["search", *options, "--epochs", "1", "--warmup-epochs", "0", "--output", str(tmp_path / "run")]) == 0
     output, errors = capfd.readouterr()
     result = json.loads(output)
     assert not result["converged"] and result["entropy_nats"] > 8

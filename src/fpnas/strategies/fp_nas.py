@@ -36,6 +36,9 @@ SETTLED_BY = 0.9
 PACING_GAIN = 20.0
 MOST_PACING = 3.0
 
+MOST_RATE = 0.25
+"""No step moves a logit further: a search of a few steps ends unsettled rather than decided by a batch."""
+
 
 def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
     """Factor on the rate that keeps the entropy on a line from its start to (almost) nothing near the end.
@@ -102,7 +105,7 @@ class FpNas:
         entropy = self.distribution.entropy().item()
         phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * pace(entropy, self._initial_entropy, phase)
+            group["lr"] = min(MOST_RATE, self.learning_rate * pace(entropy, self._initial_entropy, phase))
         samples = self.number_of_samples(entropy)
         indices_KGV, acceptance = self._draw(tools, samples)
         cross_entropy_K = tools.cross_entropy(indices_KGV).double().cpu()
