@@ -92,14 +92,10 @@ def test_whatever_is_judged_or_trained_is_within_the_budget():
     assert (costs >= 0.9 * TARGET).all()
 
 
-def test_without_a_floor_anything_is_drawn_and_the_hinge_lowers_the_cost(monkeypatch):
-    with_hinge, recorder, _ = run(steps=150, budget_floor=None)
-    assert (COSTS.cost(torch.cat(recorder.judged)) > TARGET).any()
-    monkeypatch.setattr("fpnas.strategies.fp_nas.HINGE_WEIGHT", 0.0)
-    without, _, _ = run(steps=150, budget_floor=None)
-    assert COSTS.expected(with_hinge.distribution.group_log_probs()) < 0.95 * COSTS.expected(
-        without.distribution.group_log_probs()
-    )
+def test_without_a_floor_anything_is_drawn():
+    _, recorder, _ = run(steps=60, budget_floor=None)
+    costs = COSTS.cost(torch.cat(recorder.judged))
+    assert (costs > TARGET).any() and (costs < 0.9 * TARGET).any()
 
 
 def test_the_warm_up_trains_and_leaves_the_distribution_alone():
@@ -143,11 +139,16 @@ def test_one_architecture_is_trained_or_all_by_their_weights():
         assert torch.allclose(weight, expected)
 
 
-def test_the_architecture_step_moves_along_the_exact_gradient():
+@pytest.mark.parametrize("floor", [0.9, None])
+def test_the_architecture_step_moves_along_the_exact_gradient(floor):
     """One step of Adam from the start moves every logit by the rate, against the sign of the exact gradient."""
-    learner, recorder, _ = run(steps=1, warm_up=0, joint_from=1.0)
+    learner, recorder, _ = run(steps=1, warm_up=0, joint_from=1.0, budget_floor=floor)
     (judged,) = recorder.judged
     weights = torch.softmax(-32.0 * landscape(judged), 0)
+    if floor is None:  # Eq. 7, written out
+        excess = (COSTS.cost(judged) / TARGET - 1).clamp(min=0).double()
+        assert excess.sum() > 0
+        weights = weights - 0.3 * excess / excess.sum()
     fresh = Factorized(SPACE.cardinalities)
     probability = torch.softmax(fresh.logits.detach().masked_fill(~fresh.mask, -math.inf), -1)
     one_hot = torch.zeros(len(judged), *fresh.logits.shape, dtype=torch.float64)
@@ -155,6 +156,7 @@ def test_the_architecture_step_moves_along_the_exact_gradient():
     gradient = (weights.view(-1, *[1] * fresh.logits.dim()) * (probability - one_hot)).sum(0)
     moved = learner.distribution.logits.detach()
     clear = fresh.mask & (gradient.abs() > 1e-6)
+    assert clear.any()
     assert torch.equal(moved[clear].sign(), -gradient[clear].sign())
 
 
