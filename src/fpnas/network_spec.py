@@ -140,7 +140,7 @@ def resolve(
     Raises:
         UserError: the input is too small for the space's strides.
     """
-    input_size = input_size or space.input_size
+    input_size = space.input_size if input_size is None else input_size
     check_input_size(input_size, space.total_stride, f"space {space.name}")
     channels = space.stem.channels
     size = -(-input_size // space.stem.stride)
@@ -165,8 +165,8 @@ def resolve(
     return NetworkSpec(
         name=space.name,
         input_size=input_size,
-        in_channels=in_channels or space.in_channels,
-        num_classes=num_classes or space.num_classes,
+        in_channels=space.in_channels if in_channels is None else in_channels,
+        num_classes=space.num_classes if num_classes is None else num_classes,
         stem=space.stem,
         blocks=tuple(blocks),
         head=space.head,

@@ -7,6 +7,17 @@ from torch import Tensor, nn
 __all__ = ["SlicedAttention", "SlicedConvNorm"]
 
 
+def leading(tensor: Tensor, *widths: int) -> Tensor:
+    """The leading part of a tensor with these widths in its first dimensions.
+
+    A dimension used whole is not sliced: a slice's gradient is filled up with zeros and copied.
+    """
+    for dimension, width in enumerate(widths):
+        if tensor.shape[dimension] != width:
+            tensor = tensor.narrow(dimension, 0, width)
+    return tensor
+
+
 class SlicedConvNorm(nn.Module):
     """Convolution and batch norm at their greatest width; a call uses the leading channels.
 
@@ -30,7 +41,7 @@ class SlicedConvNorm(nn.Module):
 
     def slice_of(self, tensor: Tensor, inputs: int, outputs: int) -> Tensor:
         """The part of a weight of this layer's convolution that a call with these widths uses."""
-        return tensor[: outputs * self.multiplier] if self.depthwise else tensor[:outputs, :inputs]
+        return leading(tensor, outputs * self.multiplier) if self.depthwise else leading(tensor, outputs, inputs)
 
     def forward(self, images: Tensor, outputs: int, stride: int = 1) -> Tensor:
         """Features (B, outputs * multiplier, H', W') of images (B, inputs, H, W)."""
@@ -47,10 +58,10 @@ class SlicedConvNorm(nn.Module):
         assert norm.running_mean is not None and norm.running_var is not None
         return F.batch_norm(
             features,
-            norm.running_mean[:width],
-            norm.running_var[:width],
-            norm.weight[:width],
-            norm.bias[:width],
+            leading(norm.running_mean, width),
+            leading(norm.running_var, width),
+            leading(norm.weight, width),
+            leading(norm.bias, width),
             training=self.training,
             momentum=0.1,
             eps=norm.eps,
@@ -79,10 +90,10 @@ class SlicedAttention(nn.Module):
         assert self.fc1.bias is not None and self.fc2.bias is not None
         width = self.splits * channels
         return (
-            self.fc1.weight[:bottleneck, :channels],
-            self.fc1.bias[:bottleneck],
-            self.fc2.weight[:width, :bottleneck],
-            self.fc2.bias[:width],
+            leading(self.fc1.weight, bottleneck, channels),
+            leading(self.fc1.bias, bottleneck),
+            leading(self.fc2.weight, width, bottleneck),
+            leading(self.fc2.bias, width),
         )
 
     @torch.no_grad()

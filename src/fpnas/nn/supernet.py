@@ -83,6 +83,8 @@ class SuperBlock(nn.Module):
             if hasattr(self, "expand"):
                 product = product @ self.expand.conv.weight.flatten(1)
             target = self.bypass.conv.weight
+            if target.numel() == 1:  # no spread to match
+                return
             target.copy_((product * (target.std() / product.std()))[:, :, None, None])
 
     def depthwise_of(self, block: BlockSpec) -> SlicedConvNorm:
