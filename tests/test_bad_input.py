@@ -54,7 +54,7 @@ def test_bad_usage(capfd: Captured, arguments: list[str], named: str) -> None:
         ("epochs", "many"),
         ("epochs", "2.5"),
         ("epochs", "true"),
-        ("warmup-epochs", "20"),
+        ("warmup-epochs", "100"),
         ("batch-size", "0"),
         ("batch-size", "1e9999"),
         ("learning-rate", "0"),
