@@ -46,7 +46,7 @@ def main() -> None:
             space="fbnetv2-f-32",
             target_macs="2.5M",
             output=search_folder,
-            epochs=10,
+            epochs=8,
             max_images=20000,
         )
         recipe = {"data": "fashion-mnist", "epochs": 4, "max_images": 10000}
