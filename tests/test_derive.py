@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from enumeration import all_indices
+from finished_runs import copied
 from refusals import tree
-from runs import copied
 
 from fpnas.architecture import Architecture, architecture_from_json
 from fpnas.cost import network_cost

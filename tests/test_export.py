@@ -9,8 +9,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from finished_runs import copied
 from refusals import tree
-from runs import copied
 
 from fpnas import export
 from fpnas.errors import UserError

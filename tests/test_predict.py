@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from finished_runs import copied
 from PIL import Image
-from runs import copied
 
 from fpnas.errors import UserError
 from fpnas.predict import evaluate_run, load_trained_run, predict_images, prediction_to_json

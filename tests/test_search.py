@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from enumeration import all_indices
-from runs import repeatable_metrics, search_config
+from finished_runs import repeatable_metrics, search_config
 from torch import Tensor
 
 from fpnas.architecture import architecture_from_json

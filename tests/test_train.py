@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import network_file, repeatable_metrics, train_config
+from finished_runs import network_file, repeatable_metrics, train_config
 
 from fpnas.cost import network_cost
 from fpnas.errors import UserError

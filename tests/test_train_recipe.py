@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import network_file, train_config
+from finished_runs import network_file, train_config
 from torch import Tensor
 
 import fpnas.train
