@@ -17,7 +17,7 @@ from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
 from fpnas.space_file import load_space, parse_space
 
 # Architectures per space and the smallest inputs that use every stride.
-SAMPLES = {"tiny": (200, 8), "fbnetv2-f-32": (100, 16), "fbnetv2-f": (10, 32)}
+SAMPLES = {"tiny": (200, 8), "fbnetv2-f-32": (200, 16), "fbnetv2-f": (10, 32)}
 NUM_CLASSES = 10
 
 # Every kernel, activation and number of splits of one block; and a group whose shape never changes.
