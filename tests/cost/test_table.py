@@ -1,16 +1,18 @@
 """Look-ups of costs against walks over the spec, and extremes against enumeration."""
 
-from collections.abc import Callable
+import math
 
 import pytest
 import torch
+from enumeration import enumerated_probabilities, random_distribution
 from sampled import uniform_indices
 
 from fpnas.architecture import Architecture, all_architectures
-from fpnas.cost import BlockCost, network_cost
+from fpnas.cost import COSTS, Cost, network_cost
 from fpnas.cost.table import build_cost_table
+from fpnas.distribution import Factorized, Joint
 from fpnas.errors import UserError
-from fpnas.network_spec import resolve
+from fpnas.network_spec import BlockSpec, resolve
 from fpnas.space import builtin_space_names
 from fpnas.space_file import load_space
 
@@ -27,13 +29,51 @@ def test_look_ups_equal_walks(name: str, scale: float, in_channels: int, num_cla
     assert looked_up.dtype == torch.int64 and looked_up.tolist() == walked
 
 
-@pytest.mark.parametrize("quantity", [lambda part: part.params, lambda part: part.weights])
-def test_other_quantities(quantity: Callable[[BlockCost], int]) -> None:
-    space = load_space("tiny")
+@pytest.mark.parametrize("space_name", ["tiny", "fbnetv2-fpp"])
+@pytest.mark.parametrize("name", sorted(COSTS))
+def test_every_cost_that_comes_with_the_package(name: str, space_name: str) -> None:
+    space = load_space(space_name)
     indices_KGV = uniform_indices(space, 100)
-    costs = [network_cost(resolve(space, Architecture.of(row))) for row in indices_KGV]
-    table = build_cost_table(space, quantity=quantity)
-    assert table.cost(indices_KGV).tolist() == [sum(map(quantity, cost.parts)) for cost in costs]
+    specs = [resolve(space, Architecture.of(row)) for row in indices_KGV]
+    walked = [getattr(network_cost(spec), name) for spec in specs]
+    assert build_cost_table(space, cost=COSTS[name]).cost(indices_KGV).tolist() == walked
+    assert [COSTS[name](spec) for spec in specs] == walked
+
+
+def _picky(block: BlockSpec) -> int:
+    """A cost that no array arithmetic gives, different for every block."""
+    if block.activation == "swish" and block.kernel:
+        return 10**9 + block.hidden * block.bottleneck
+    numbers = (block.kernel, block.splits, block.in_channels, block.channels, block.stride, block.in_size)
+    return math.prod(7 + 3 * i + number for i, number in enumerate(numbers)) + round(100 * block.expansion)
+
+
+@pytest.mark.parametrize("name", ["tiny", "fbnetv2-f-32"])
+def test_a_cost_of_one_s_own_asked_block_by_block(name: str) -> None:
+    space = load_space(name)
+    asked: list[BlockSpec] = []
+
+    def block_cost(block: BlockSpec) -> int:
+        asked.append(block)
+        return _picky(block)
+
+    cost = Cost("picky", "points", stem=lambda spec: 5, block=block_cost, head=lambda spec: 3 * spec.last_channels)
+    table = build_cost_table(space, input_size=16, cost=cost)
+    assert len(asked) == len(set(asked)), "a block was asked for twice"
+    indices_KGV = uniform_indices(space, 100)
+    for row, looked_up in zip(indices_KGV, table.cost(indices_KGV).tolist(), strict=True):
+        spec = resolve(space, Architecture.of(row), input_size=16)
+        assert looked_up == cost(spec) == 5 + sum(map(_picky, spec.blocks)) + 3 * spec.last_channels
+
+
+@pytest.mark.parametrize("kind", [Factorized, Joint])
+def test_the_expected_cost_equals_enumeration(kind: type[Factorized] | type[Joint]) -> None:
+    space = load_space("tiny")
+    everything = torch.tensor([architecture.indices for architecture in all_architectures(space)])
+    distribution = random_distribution(kind, space.cardinalities)
+    table = build_cost_table(space, input_size=9)
+    exact = enumerated_probabilities(distribution) @ table.cost(everything).numpy()
+    assert table.expected(distribution.group_log_probs()) == pytest.approx(exact, rel=1e-12)
 
 
 @pytest.mark.parametrize("input_size", [8, 13])
@@ -45,7 +85,7 @@ def test_extremes_equal_enumeration(input_size: int) -> None:
     assert (table.minimum(), table.maximum()) == (costs.min().item(), costs.max().item())
 
 
-@pytest.mark.parametrize("name", ["fbnetv2-f", "fbnetv2-f-32"])
+@pytest.mark.parametrize("name", builtin_space_names())
 def test_extremes_bound_samples(name: str) -> None:
     space = load_space(name)
     table = build_cost_table(space)

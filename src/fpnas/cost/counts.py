@@ -4,19 +4,36 @@
 weight times its output positions, plus one per input element of every global average pool. Not counted:
 biases, batch norm, activations, gates, residual additions.
 `weights`: convolution and linear weights. `params`: every trainable number, biases and batch norm included.
+
+The arithmetic has no branches, so that the same lines count one block and, on integer arrays, all blocks of a table.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fpnas.cost.base import Cost
+from fpnas.cost.blocks import BlockArrays
 from fpnas.network_spec import BlockSpec, NetworkSpec
 
-__all__ = ["BlockCost", "NetworkCost", "block_cost", "head_cost", "network_cost", "stem_cost"]
+__all__ = [
+    "MACS",
+    "PARAMS",
+    "WEIGHTS",
+    "BlockCost",
+    "NetworkCost",
+    "block_cost",
+    "head_cost",
+    "network_cost",
+    "stem_cost",
+]
 
 
 @dataclass(frozen=True)
 class BlockCost:
-    """Cost of one part. `pool_macs` is the share of `macs` that global average pools take."""
+    """Cost of one part, or of many at once where the fields are arrays.
+
+    `pool_macs` is the share of `macs` that global average pools take.
+    """
 
     name: str
     macs: int = 0
@@ -56,10 +73,14 @@ class _Layer:
     positions: int
     other: int
 
+    def where(self, present: int) -> "_Layer":
+        """The layer where `present` is 1 or true, none where it is 0."""
+        return _Layer(self.weights * present, self.positions, self.other * present)
 
-def _conv(inputs: int, outputs: int, kernel: int, size: int, groups: int = 1) -> _Layer:
+
+def _conv(inputs: int, outputs: int, kernel: int, size: int) -> _Layer:
     """A convolution without bias, followed by batch norm (two trainable numbers per channel)."""
-    return _Layer(outputs * (inputs // groups) * kernel * kernel, size * size, 2 * outputs)
+    return _Layer(outputs * inputs * kernel * kernel, size * size, 2 * outputs)
 
 
 def _biased(inputs: int, outputs: int, bias: bool = True) -> _Layer:
@@ -84,27 +105,20 @@ def stem_cost(spec: NetworkSpec) -> BlockCost:
     return _total("stem", [_conv(spec.in_channels, spec.stem.channels, spec.stem.kernel, spec.stem_size)])
 
 
-def block_cost(block: BlockSpec, name: str = "block") -> BlockCost:
-    """Cost of one block; a bypass costs nothing where it is the identity."""
-    if block.kernel == 0:
-        if block.keeps_shape:
-            return BlockCost(name)
-        return _total(name, [_conv(block.in_channels, block.channels, 1, block.out_size)])
-    splits = max(1, block.splits)
-    layers = [
-        _conv(block.hidden, splits * block.hidden, block.kernel, block.out_size, groups=block.hidden),
-        _conv(block.hidden, block.channels, 1, block.out_size),
-    ]
-    if block.expands:
-        layers.append(_conv(block.in_channels, block.hidden, 1, block.in_size))
-    pool = 0
-    if block.splits:
-        pool = block.hidden * block.out_size**2
-        layers += [
-            _biased(block.hidden, block.bottleneck),
-            _biased(block.bottleneck, splits * block.hidden),
-        ]
-    return _total(name, layers, pool)
+def block_cost(block: BlockSpec | BlockArrays, name: str = "block") -> BlockCost:
+    """Cost of one block, or of every block of the arrays; a bypass costs nothing where it is the identity."""
+    runs = block.kernel != 0
+    attends = runs & (block.splits != 0)
+    splits = block.splits + (block.splits == 0)
+    layers = (
+        _conv(block.in_channels, block.channels, 1, block.out_size).where((1 - runs) * (1 - block.keeps_shape)),
+        _conv(block.in_channels, block.hidden, 1, block.in_size).where(runs & block.expands),
+        _conv(1, splits * block.hidden, block.kernel, block.out_size).where(runs),  # depthwise: one input per filter
+        _biased(block.hidden, block.bottleneck).where(attends),
+        _biased(block.bottleneck, splits * block.hidden).where(attends),
+        _conv(block.hidden, block.channels, 1, block.out_size).where(runs),
+    )
+    return _total(name, layers, block.hidden * block.out_size**2 * attends)
 
 
 def head_cost(spec: NetworkSpec) -> BlockCost:
@@ -123,3 +137,22 @@ def network_cost(spec: NetworkSpec) -> NetworkCost:
     """Cost of a network, by part."""
     blocks = (block_cost(block, f"block {number}") for number, block in enumerate(spec.blocks, 1))
     return NetworkCost((stem_cost(spec), *blocks, head_cost(spec)))
+
+
+def _counted(name: str, unit: str) -> Cost:
+    def field(part: BlockCost) -> int:
+        return getattr(part, name)
+
+    return Cost(
+        name=name,
+        unit=unit,
+        stem=lambda spec: field(stem_cost(spec)),
+        block=lambda block: field(block_cost(block)),
+        head=lambda spec: field(head_cost(spec)),
+        takes_arrays=True,
+    )
+
+
+MACS = _counted("macs", "multiply-adds")
+WEIGHTS = _counted("weights", "weights")
+PARAMS = _counted("params", "trainable numbers")

@@ -5,16 +5,22 @@ the group before it chose. So a table per group with a row per channel choice of
 per element of the group's product holds all there is to know; costs of a batch are look-ups.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fpnas.architecture import Architecture
-from fpnas.cost.counts import BlockCost, block_cost, head_cost, stem_cost
-from fpnas.network_spec import BlockSpec, resolve
+from fpnas.cost.base import Cost
+from fpnas.cost.blocks import BlockArrays, first_blocks, later_blocks
+from fpnas.cost.counts import MACS
+from fpnas.network_spec import resolve
 from fpnas.space import VARIABLES, SearchSpace
 
 __all__ = ["CostTable", "build_cost_table"]
@@ -38,17 +44,21 @@ class CostTable:
     head: Tensor
     cardinalities: tuple[tuple[int, ...], ...]
 
+    @cached_property
+    def _flat(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All groups' tables in one row, where each begins (G,), how long its rows are (G,), strides (G, V)."""
+        sizes_GV = torch.tensor(self.cardinalities)
+        begin_G = torch.tensor([0, *(table.numel() for table in self.table[:-1])]).cumsum(0)
+        stride_GV = sizes_GV.flip(1).cumprod(1).flip(1) // sizes_GV
+        return torch.cat([table.flatten() for table in self.table]), begin_G, sizes_GV.prod(1), stride_GV
+
     def cost(self, indices_KGV: Tensor) -> Tensor:
         """Costs of architectures given as choice indices (K, G, V): int64, shape (K,)."""
-        total = self.head[indices_KGV[:, -1, _CHANNELS]] + self.prefix_cost
-        previous = torch.zeros_like(indices_KGV[:, 0, 0])
-        for group, sizes in enumerate(self.cardinalities):
-            joint = torch.zeros_like(previous)
-            for variable, size in enumerate(sizes):
-                joint = joint * size + indices_KGV[:, group, variable]
-            total = total + self.table[group][previous, joint]
-            previous = indices_KGV[:, group, _CHANNELS]
-        return total
+        values, begin_G, width_G, stride_GV = self._flat
+        channels_KG = indices_KGV[..., _CHANNELS]
+        before_KG = F.pad(channels_KG[:, :-1], (1, 0))
+        places_KG = begin_G + before_KG * width_G + (indices_KGV * stride_GV).sum(-1)
+        return values[places_KG].sum(1) + self.head[channels_KG[:, -1]] + self.prefix_cost
 
     def expected(self, group_log_probs: Sequence[Tensor]) -> float:
         """Exact mean cost under a distribution with independent groups.
@@ -86,61 +96,50 @@ def build_cost_table(
     input_size: int | None = None,
     in_channels: int | None = None,
     num_classes: int | None = None,
-    quantity: Callable[[BlockCost], int] = lambda part: part.macs,
+    cost: Cost = MACS,
 ) -> CostTable:
     """The table of a cost for a space and an input.
 
     Args:
         space: the search space.
         input_size, in_channels, num_classes: of the data; the space's defaults when left out.
-        quantity: the number to add up, from a part's cost; multiply-adds when left out.
+        cost: what to add up; multiply-adds when left out.
 
     Raises:
         UserError: the input is too small for the space's strides.
     """
+    data = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
     first = Architecture(tuple((0,) * len(VARIABLES) for _ in space.groups))
-    base = resolve(space, first, input_size=input_size, in_channels=in_channels, num_classes=num_classes)
+    base = resolve(space, first, **data)
+    costs_of = (
+        partial(_costs_of_arrays, cost.block) if cost.takes_arrays else partial(_costs_one_by_one, cache(cost.block))
+    )
     tables: list[Tensor] = []
-    widths_before: Sequence[int] = (space.stem.channels,)
+    widths_before: tuple[int, ...] = (space.stem.channels,)
     block_number = 0
     for group in space.groups:
-        size = base.blocks[block_number].in_size
-        rows = []
-        for width in widths_before:
-            row = []
-            for values in itertools.product(*(choice.values for choice in group.choices)):
-                row.append(_group_cost(values, group.repeat, group.stride, width, size, quantity))
-            rows.append(row)
-        tables.append(torch.tensor(rows, dtype=torch.int64))
+        block = base.blocks[block_number]
+        costs = costs_of(first_blocks(group, widths_before, block.in_size))
+        if group.repeat > 1:
+            costs = costs + (group.repeat - 1) * costs_of(later_blocks(group, block.out_size))
+        tables.append(torch.from_numpy(costs.reshape(len(widths_before), -1)))
         widths_before = group.values("channels")
         block_number += group.repeat
     heads = []
     for index in range(len(widths_before)):
         last_row = (*first.indices[-1][:_CHANNELS], index)
-        spec = resolve(
-            space,
-            Architecture((*first.indices[:-1], last_row)),
-            input_size=input_size,
-            in_channels=in_channels,
-            num_classes=num_classes,
-        )
-        heads.append(quantity(head_cost(spec)))
+        heads.append(cost.head(resolve(space, Architecture((*first.indices[:-1], last_row)), **data)))
     return CostTable(
-        prefix_cost=quantity(stem_cost(base)),
+        prefix_cost=cost.stem(base),
         table=tuple(tables),
         head=torch.tensor(heads, dtype=torch.int64),
         cardinalities=space.cardinalities,
     )
 
 
-def _group_cost(
-    values: tuple, repeat: int, stride: int, width: int, size: int, quantity: Callable[[BlockCost], int]
-) -> int:
-    """Cost of a group's blocks for one element of its product, after `width` channels at `size` pixels."""
-    kernel, activation, splits, expansion, channels = values
-    first = BlockSpec(kernel, activation, splits, expansion, width, channels, stride, size)
-    total = quantity(block_cost(first))
-    if repeat > 1:
-        other = BlockSpec(kernel, activation, splits, expansion, channels, channels, 1, first.out_size)
-        total += (repeat - 1) * quantity(block_cost(other))
-    return total
+def _costs_of_arrays(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:
+    return np.array(np.broadcast_to(block_cost(blocks), blocks.shape), dtype=np.int64)
+
+
+def _costs_one_by_one(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:
+    return np.array([block_cost(block) for block in blocks.one_by_one()], dtype=np.int64).reshape(blocks.shape)
