@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fpnas.architecture import Architecture
+from fpnas.budget_sampling import sample_within_budget
 from fpnas.cost import network_cost
 from fpnas.cost.table import build_cost_table
 from fpnas.distribution import Factorized
@@ -29,7 +30,6 @@ from fpnas.network_file import load_network, network_from_json, network_to_json
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import generator_for
-from fpnas.sampling import sample_within_budget
 from fpnas.search_config import SearchConfig
 from fpnas.space_file import load_space
 from fpnas.train import train

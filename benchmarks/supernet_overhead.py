@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn import SuperNet
+from fpnas.nn.activation_memory import saved_activation_bytes
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
 
@@ -39,23 +40,6 @@ class TrainingStep:
         start = time.perf_counter()
         self()
         return time.perf_counter() - start
-
-
-def saved_bytes(module: nn.Module, inputs: tuple[object, ...]) -> int:
-    """Bytes kept for the backward pass in storages of their own, parameters and buffers left out."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = module(*inputs)
-    del output  # held until here: storages freed earlier could be given out, and counted, twice
-    return sum(kept.values())
 
 
 def random_spec(space: SearchSpace, generator: torch.Generator, **data: int) -> NetworkSpec:
@@ -79,7 +63,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     for _ in range(options.architectures):
         spec = random_spec(space, generator, input_size=size)
         network = supernet.extract(spec).to(memory_format=torch.channels_last)
-        byte_ratios.append(saved_bytes(supernet, (images, spec)) / saved_bytes(network, (images,)))
+        byte_ratios.append(saved_activation_bytes(supernet, images, spec) / saved_activation_bytes(network, images))
         steps = TrainingStep(supernet, (images, spec), labels), TrainingStep(network, (images,), labels)
         for step in steps:  # momentum buffers and kernels of this architecture are made outside the clock
             step()

@@ -14,11 +14,11 @@ from unittest.mock import patch
 
 import torch
 
+from fpnas.budget_sampling import sample_within_budget
 from fpnas.cost.table import build_cost_table
 from fpnas.distribution import Factorized
 from fpnas.nn.supernet import SuperBlock, SuperNet
 from fpnas.runtime.setup import generator_for
-from fpnas.sampling import sample_within_budget
 from fpnas.space_file import load_space
 from fpnas.training.load import load_data
 from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine

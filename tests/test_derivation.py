@@ -34,8 +34,8 @@ class Table:
     """The least that derivation asks of a cost table."""
 
     prefix_cost: int
-    table: list[torch.Tensor]
-    head: torch.Tensor
+    table: list[np.ndarray]
+    head: np.ndarray
 
 
 def random_table(cardinalities: Cardinalities, seed: int, largest: int) -> Table:
@@ -46,9 +46,9 @@ def random_table(cardinalities: Cardinalities, seed: int, largest: int) -> Table
         index = np.stack(np.unravel_index(np.arange(math.prod(row)), row))
         own = (index[0] * (1 + index[2]) * (1 + index[3]) + 1) * (2 + index[4])
         cost = own * (2 + np.arange(before)[:, None]) * rng.uniform(0.5, 1.5, (before, math.prod(row)))
-        tables.append(torch.from_numpy((cost / cost.max() * largest).astype(np.int64)))
+        tables.append((cost / cost.max() * largest).astype(np.int64))
         before = row[-1]
-    return Table(int(rng.integers(10)), tables, torch.from_numpy(rng.integers(0, largest, before)))
+    return Table(int(rng.integers(10)), tables, rng.integers(0, largest, before))
 
 
 def enumerated_costs(cardinalities: Cardinalities, table: Table) -> np.ndarray:
@@ -237,6 +237,6 @@ def test_errors_name_what_is_reachable() -> None:
 
 
 def test_a_gap_between_costs_is_reported() -> None:
-    table = Table(0, [torch.tensor([[10, 20]])], torch.tensor([0]))
+    table = Table(0, [np.array([[10, 20]])], np.array([0]))
     with pytest.raises(UserError, match=r"^target 19, minimum 11: no architecture costs that, the smallest"):
         most_probable_within(Joint([(1, 1, 1, 2, 1)]), table, 19, minimum=11)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from enumeration import all_indices, enumerated_probabilities, random_distribution
 
+from fpnas.budget_sampling import CANDIDATES, MOST_ROUNDS, sample_within_budget
 from fpnas.cost.table import build_cost_table
 from fpnas.distribution import Factorized, Joint
-from fpnas.sampling import CANDIDATES, MOST_ROUNDS, sample_within_budget
 from fpnas.space_file import load_space
 
 SPACE = load_space("tiny")

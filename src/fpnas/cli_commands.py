@@ -14,6 +14,7 @@ from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_cost, show_figures, show_predictions, show_space, show_spaces
 from fpnas.errors import UserError
+from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
 from fpnas.train_config import TrainConfig
 
@@ -56,14 +57,25 @@ def _add_input_size(parser: CommandParser) -> None:
 def _space_arguments(parser: CommandParser) -> None:
     parser.add("space", metavar="SPACE", help="a built-in search space or a TOML file")
     _add_input_size(parser)
+    parser.add("--in-channels", int | None, default=None, help="of the images; the space's own when left out")
+    parser.add("--num-classes", int | None, default=None, help="of the data; the space's own when left out")
+    parser.add("--target-macs", str | None, default=None, help="a budget: what share of the space meets it")
 
 
 def _space(arguments: Any) -> dict[str, Any]:
-    check_ranges(arguments, input_size=(1, 4096))
+    check_ranges(arguments, input_size=(1, 4096), in_channels=(1, 16), num_classes=(2, 10**6))
+    target = None if arguments.target_macs is None else parse_quantity(arguments.target_macs, "--target-macs")
     from fpnas.space_file import load_space
     from fpnas.space_summary import describe_space
 
-    return describe_space(load_space(arguments.space), arguments.input_size)
+    return describe_space(
+        load_space(arguments.space),
+        input_size=arguments.input_size,
+        in_channels=arguments.in_channels,
+        num_classes=arguments.num_classes,
+        target=target,
+        budget_floor=SearchConfig.budget_floor,
+    )
 
 
 def _cost_arguments(parser: CommandParser) -> None:
@@ -74,10 +86,10 @@ def _cost_arguments(parser: CommandParser) -> None:
 def _cost(arguments: Any) -> dict[str, Any]:
     check_ranges(arguments, input_size=(1, 4096))
     from fpnas.architecture import ARCHITECTURE_FORMAT, architecture_from_json
-    from fpnas.cost.counts import network_cost
     from fpnas.files import read_json
     from fpnas.network_file import network_from_json
     from fpnas.network_spec import resolve
+    from fpnas.network_summary import describe_network
     from fpnas.space_file import load_space
 
     path = find_network(arguments.file)
@@ -99,15 +111,7 @@ def _cost(arguments: Any) -> dict[str, Any]:
         spec = network_from_json(content, where)
     if arguments.input_size is not None:
         spec = spec.at_input_size(arguments.input_size)
-    cost = network_cost(spec)
-    return {
-        "name": spec.name,
-        "macs": cost.macs,
-        "params": cost.params,
-        "weights": cost.weights,
-        "input_size": spec.input_size,
-        "blocks": [asdict(part) for part in cost.parts],
-    }
+    return describe_network(spec)
 
 
 def _configuration(kind: type, arguments: Any) -> Any:
@@ -212,6 +216,54 @@ def _export(arguments: Any) -> dict[str, Any]:
     return asdict(exported) | {"path": str(exported.path)}
 
 
+def _import_arguments(parser: CommandParser) -> None:
+    parser.add(
+        "strings",
+        str,
+        metavar="STRING",
+        nargs="+",
+        help="a stage as timm writes it, e.g. ir_r3_k5_s2_e3_c40_se0.25; se0.25 is of the block's hidden width as in "
+        "MobileNetV3, not of its input as in EfficientNet",
+    )
+    parser.add("--output", Path, required=True, help="network file to write")
+    parser.add("--name", str | None, default=None, help="the network's name; that of the file when left out")
+    parser.add("--input-size", int, default=224, help="side of the images, pixels")
+    parser.add("--num-classes", int, default=1000, help="classes")
+    parser.add("--stem-channels", int, default=32, help="channels of the first convolution, a multiple of 8")
+    parser.add("--head-channels", int, default=1280, help="channels before the classifier")
+    parser.add("--activation", default="relu", help="relu, swish or hswish, where a string names none")
+
+
+def _import(arguments: Any) -> dict[str, Any]:
+    from fpnas.cost.counts import network_cost
+    from fpnas.files import write_json_atomic
+    from fpnas.network_file import network_to_json
+    from fpnas.space import ACTIVATIONS
+    from fpnas.timm_strings import network_from_timm_strings
+
+    check_ranges(arguments, input_size=(1, 4096), num_classes=(2, 10**6))
+    check_ranges(arguments, stem_channels=(8, 65536), head_channels=(1, 65536))
+    check_choices(arguments, activation=ACTIVATIONS)
+    output = arguments.output
+    if output.is_dir():
+        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
+    if not output.parent.is_dir():
+        raise UserError(f"--output {output}: {output.parent} is not a folder")
+    spec = network_from_timm_strings(
+        arguments.strings,
+        name=output.stem if arguments.name is None else arguments.name,
+        input_size=arguments.input_size,
+        num_classes=arguments.num_classes,
+        stem_channels=arguments.stem_channels,
+        head_channels=arguments.head_channels,
+        activation=arguments.activation,
+    )
+    write_json_atomic(output, network_to_json(spec))
+    cost = network_cost(spec)
+    figures = {"macs": cost.macs, "params": cost.params, "weights": cost.weights, "input_size": spec.input_size}
+    return {"network": str(output)} | figures
+
+
 COMMANDS: dict[str, Command] = {
     "spaces": Command("list the built-in search spaces", _no_arguments, _spaces, show_spaces),
     "space": Command("show one search space in full", _space_arguments, _space, show_space),
@@ -222,4 +274,5 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("accuracy of a trained network", _evaluate_arguments, _evaluate, show_figures),
     "predict": Command("classes of images", _predict_arguments, _predict, show_predictions),
     "export": Command("write a trained network as ONNX", _export_arguments, _export, show_figures),
+    "import": Command("write a network file from timm's strings", _import_arguments, _import, show_figures),
 }

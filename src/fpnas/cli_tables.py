@@ -44,7 +44,9 @@ def _approximate(digits: str) -> str:
 
 def show_figures(document: dict[str, Any]) -> None:
     """Names and values, one a line."""
-    _print_table("", ["", "value"], [[name.replace("_", " "), _text(name, value)] for name, value in document.items()])
+    _print_table(
+        "", ["", "value"], [[name.replace("_", " "), _text(name, value)] for name, value in document.items()], words=2
+    )
 
 
 def show_spaces(document: list[dict[str, Any]]) -> None:
@@ -78,6 +80,9 @@ def show_space(document: dict[str, Any]) -> None:
     for name, value in document.items():
         if name == "macs":
             figures |= {f"macs {extreme}": f"{macs:,}" for extreme, macs in value.items()}
+        elif name == "target":
+            figures["target"] = f"{value['macs']:,} MACs; {value['verdict']}"
+            figures["share of the space at most that"] = f"{100 * value['share_at_most']:.3g}%"
         elif isinstance(value, dict):
             figures[name] = ", ".join(f"{key} {item}" for key, item in value.items())
         elif name != "rows":
@@ -97,10 +102,37 @@ def _values(values: list[Any]) -> str:
 
 def show_cost(document: dict[str, Any]) -> None:
     """A row for every part of a network, then the totals."""
-    columns = ("macs", "weights", "params")
-    parts = [*document["blocks"], {"name": "total"} | {column: document[column] for column in columns}]
-    rows = [[part["name"], *(f"{part[column]:,}" for column in columns)] for part in parts]
-    _print_table(f"{document['name']} at {document['input_size']} pixels", ["part", "MACs", *columns[1:]], rows)
+    columns = [
+        "part",
+        "kind",
+        "kernel",
+        "stride",
+        "activation",
+        "splits",
+        "widths",
+        "size",
+        "MACs",
+        "weights",
+        "params",
+    ]
+    rows = []
+    for part in document["blocks"]:
+        widths = [part["in_channels"], part["hidden"], part["channels"]]
+        rows.append(
+            [
+                part["name"].removeprefix("block "),
+                part["kind"],
+                str(part["kernel"] or "-"),
+                str(part["stride"]),
+                part["activation"] or "-",
+                str(part["splits"] or "-"),
+                "-".join(str(width) for width in widths if width is not None),
+                f"{part['in_size']}-{part['out_size']}",
+                *(f"{part[column]:,}" for column in ("macs", "weights", "params")),
+            ]
+        )
+    rows.append(["total", *[""] * 7, *(f"{document[column]:,}" for column in ("macs", "weights", "params"))])
+    _print_table(f"{document['name']} at {document['input_size']} pixels", columns, rows, words=2)
 
 
 def show_predictions(document: list[dict[str, Any]]) -> None:

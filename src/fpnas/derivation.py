@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fpnas.constrained_paths import best_paths
@@ -34,9 +35,9 @@ class AdditiveCost(Protocol):
     @property
     def prefix_cost(self) -> int: ...
     @property
-    def table(self) -> Sequence[Tensor]: ...
+    def table(self) -> Sequence[NDArray[np.int64]]: ...
     @property
-    def head(self) -> Tensor: ...
+    def head(self) -> NDArray[np.int64]: ...
 
 
 class Derived(NamedTuple):
@@ -78,11 +79,11 @@ def most_probable_within(
             Layer(
                 elements=possible,
                 regret=values.max() - values[possible],
-                cost=table.table[group].numpy()[:, possible],
+                cost=table.table[group][:, possible],
                 state=possible % distribution.cardinalities[group][-1],
             )
         )
-    last, prefix = table.head.numpy(), int(table.prefix_cost)
+    last, prefix = table.head, int(table.prefix_cost)
     smallest = prefix + int(extreme_costs(layers, last, np.min)[0][0])
     largest = prefix + int(extreme_costs(layers, last, np.max)[0][0])
     if target < smallest:

@@ -97,6 +97,21 @@ class SearchSpace:
         return math.prod(math.prod(group.cardinalities) for group in self.groups)
 
     @property
+    def entropy_nats(self) -> float:
+        """Entropy of the uniform distribution, with which a search starts."""
+        return math.log(self.number_of_architectures)
+
+    @property
+    def joint_parameters(self) -> int:
+        """Logits of a joint distribution: one per element of every group's product."""
+        return sum(math.prod(group.cardinalities) for group in self.groups)
+
+    @property
+    def factorized_parameters(self) -> int:
+        """Logits of a factorized distribution: one per value of every choice."""
+        return sum(sum(group.cardinalities) for group in self.groups)
+
+    @property
     def cardinalities(self) -> tuple[tuple[int, ...], ...]:
         """Number of values per group and choice, shape (G, V)."""
         return tuple(group.cardinalities for group in self.groups)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn import Network, SuperNet
+from fpnas.nn.activation_memory import saved_activation_bytes
 from fpnas.nn.network import ConvNorm
 from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
 from fpnas.space_file import load_space, parse_space
@@ -161,23 +162,6 @@ def test_gradients_and_statistics_equal_and_nothing_else_is_touched(name: str) -
             assert source in used or torch.equal(buffer, before[source]), source
 
 
-def _saved_bytes(module: nn.Module, *inputs: object) -> int:
-    """Bytes that autograd keeps for the backward pass, weights and buffers left out."""
-    own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = module(*inputs)  # alive until all is counted: freed memory could be given out twice
-    del output
-    return sum(kept.values())
-
-
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("name", ["tiny", "fbnetv2-f-32"])
 def test_saved_activations_are_those_of_one_network(name: str, memory_format: torch.memory_format) -> None:
@@ -186,7 +170,7 @@ def test_saved_activations_are_those_of_one_network(name: str, memory_format: to
     images = _images(input_size).to(memory_format=memory_format)
     for spec in _specs(supernet, 40, input_size):
         network = supernet.extract(spec).to(memory_format=memory_format)
-        assert _saved_bytes(supernet, images, spec) <= _saved_bytes(network, images)
+        assert saved_activation_bytes(supernet, images, spec) <= saved_activation_bytes(network, images)
 
 
 def test_sharing_is_as_documented() -> None:

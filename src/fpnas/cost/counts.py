@@ -10,10 +10,13 @@ The arithmetic has no branches, so that the same lines count one block and, on i
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fpnas.cost.base import Cost
-from fpnas.cost.blocks import BlockArrays
 from fpnas.network_spec import BlockSpec, NetworkSpec
+
+if TYPE_CHECKING:  # NumPy, which the cost of one network does not need, takes a tenth of a second to import
+    from fpnas.cost.blocks import BlockArrays
 
 __all__ = [
     "MACS",
@@ -105,7 +108,7 @@ def stem_cost(spec: NetworkSpec) -> BlockCost:
     return _total("stem", [_conv(spec.in_channels, spec.stem.channels, spec.stem.kernel, spec.stem_size)])
 
 
-def block_cost(block: BlockSpec | BlockArrays, name: str = "block") -> BlockCost:
+def block_cost(block: "BlockSpec | BlockArrays", name: str = "block") -> BlockCost:
     """Cost of one block, or of every block of the arrays; a bypass costs nothing where it is the identity."""
     runs = block.kernel != 0
     attends = runs & (block.splits != 0)

@@ -8,13 +8,10 @@ per element of the group's product holds all there is to know; costs of a batch 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fpnas.architecture import Architecture
 from fpnas.cost.base import Cost
@@ -22,6 +19,9 @@ from fpnas.cost.blocks import BlockArrays, first_blocks, later_blocks
 from fpnas.cost.counts import MACS
 from fpnas.network_spec import resolve
 from fpnas.space import VARIABLES, SearchSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["CostTable", "build_cost_table"]
 
@@ -40,53 +40,59 @@ class CostTable:
     """
 
     prefix_cost: int
-    table: tuple[Tensor, ...]
-    head: Tensor
+    table: tuple[NDArray[np.int64], ...]
+    head: NDArray[np.int64]
     cardinalities: tuple[tuple[int, ...], ...]
 
     @cached_property
-    def _flat(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _flat(self) -> tuple[NDArray[np.int64], ...]:
         """All groups' tables in one row, where each begins (G,), how long its rows are (G,), strides (G, V)."""
-        sizes_GV = torch.tensor(self.cardinalities)
-        begin_G = torch.tensor([0, *(table.numel() for table in self.table[:-1])]).cumsum(0)
-        stride_GV = sizes_GV.flip(1).cumprod(1).flip(1) // sizes_GV
-        return torch.cat([table.flatten() for table in self.table]), begin_G, sizes_GV.prod(1), stride_GV
+        sizes_GV = np.array(self.cardinalities)
+        begin_G = np.cumsum([0, *(table.size for table in self.table[:-1])])
+        stride_GV = np.cumprod(sizes_GV[:, ::-1], axis=1)[:, ::-1] // sizes_GV
+        return np.concatenate([table.ravel() for table in self.table]), begin_G, sizes_GV.prod(axis=1), stride_GV
 
-    def cost(self, indices_KGV: Tensor) -> Tensor:
+    def look_up(self, indices_KGV: NDArray[np.int64]) -> NDArray[np.int64]:
         """Costs of architectures given as choice indices (K, G, V): int64, shape (K,)."""
         values, begin_G, width_G, stride_GV = self._flat
         channels_KG = indices_KGV[..., _CHANNELS]
-        before_KG = F.pad(channels_KG[:, :-1], (1, 0))
-        places_KG = begin_G + before_KG * width_G + (indices_KGV * stride_GV).sum(-1)
-        return values[places_KG].sum(1) + self.head[channels_KG[:, -1]] + self.prefix_cost
+        before_KG = np.pad(channels_KG[:, :-1], ((0, 0), (1, 0)))
+        places_KG = begin_G + before_KG * width_G + (indices_KGV * stride_GV).sum(axis=-1)
+        return values[places_KG].sum(axis=1) + self.head[channels_KG[:, -1]] + self.prefix_cost
 
-    def expected(self, group_log_probs: Sequence[Tensor]) -> float:
+    def cost(self, indices_KGV: "Tensor") -> "Tensor":
+        """`look_up` of a tensor on the CPU: int64, shape (K,)."""
+        import torch
+
+        return torch.from_numpy(self.look_up(indices_KGV.numpy()))
+
+    def expected(self, group_log_probs: Sequence["Tensor"]) -> float:
         """Exact mean cost under a distribution with independent groups.
 
         Args:
             group_log_probs: log-probability of every element of each group's product, shapes (J_g,).
         """
         total = float(self.prefix_cost)
-        previous = torch.ones(1, dtype=torch.float64)
-        for table, sizes, log_probs in zip(self.table, self.cardinalities, group_log_probs, strict=True):
-            probabilities = log_probs.detach().exp()
-            total += float(previous @ table.double() @ probabilities)
-            previous = probabilities.view(-1, sizes[_CHANNELS]).sum(0)
-        return total + float(previous @ self.head.double())
+        before_P = np.ones(1)
+        for table, sizes, log_prob_J in zip(self.table, self.cardinalities, group_log_probs, strict=True):
+            prob_J = np.exp(log_prob_J.detach().numpy())
+            total += float(before_P @ table @ prob_J)
+            before_P = prob_J.reshape(-1, sizes[_CHANNELS]).sum(axis=0)
+        return total + float(before_P @ self.head)
 
     def minimum(self) -> int:
         """Cost of the cheapest architecture, exactly (dynamic programming over groups)."""
-        return self._extreme(torch.amin)
+        return self._extreme(np.min)
 
     def maximum(self) -> int:
         """Cost of the dearest architecture, exactly."""
-        return self._extreme(torch.amax)
+        return self._extreme(np.max)
 
-    def _extreme(self, reduce: Callable[..., Tensor]) -> int:
+    def _extreme(self, reduce: Callable[..., Any]) -> int:
         best_to_come = self.head
         for table, sizes in zip(reversed(self.table), reversed(self.cardinalities), strict=True):
-            by_channels = table.view(table.shape[0], -1, sizes[_CHANNELS])
-            best_to_come = reduce(by_channels + best_to_come, dim=(1, 2))
+            by_channels = table.reshape(len(table), -1, sizes[_CHANNELS])
+            best_to_come = reduce(by_channels + best_to_come, axis=(1, 2))
         return self.prefix_cost + int(best_to_come[0])
 
 
@@ -114,7 +120,7 @@ def build_cost_table(
     costs_of = (
         partial(_costs_of_arrays, cost.block) if cost.takes_arrays else partial(_costs_one_by_one, cache(cost.block))
     )
-    tables: list[Tensor] = []
+    tables: list[NDArray[np.int64]] = []
     widths_before: tuple[int, ...] = (space.stem.channels,)
     block_number = 0
     for group in space.groups:
@@ -122,7 +128,7 @@ def build_cost_table(
         costs = costs_of(first_blocks(group, widths_before, block.in_size))
         if group.repeat > 1:
             costs = costs + (group.repeat - 1) * costs_of(later_blocks(group, block.out_size))
-        tables.append(torch.from_numpy(costs.reshape(len(widths_before), -1)))
+        tables.append(costs.reshape(len(widths_before), -1))
         widths_before = group.values("channels")
         block_number += group.repeat
     heads = []
@@ -132,7 +138,7 @@ def build_cost_table(
     return CostTable(
         prefix_cost=cost.stem(base),
         table=tuple(tables),
-        head=torch.tensor(heads, dtype=torch.int64),
+        head=np.array(heads, dtype=np.int64),
         cardinalities=space.cardinalities,
     )
 

@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 __all__ = ["SlicedAttention", "SlicedConvNorm"]
 
@@ -29,7 +30,9 @@ class SlicedConvNorm(nn.Module):
         super().__init__()
         self.depthwise = depthwise
         self.multiplier = multiplier
-        self.conv = nn.Conv2d(
+        # The supernet initialises all weights itself; to fill them twice takes seconds in a large space.
+        self.conv = skip_init(
+            nn.Conv2d,
             inputs,
             outputs * multiplier,
             kernel,
@@ -82,8 +85,8 @@ class SlicedAttention(nn.Module):
     def __init__(self, channels: int, bottleneck: int, splits: int) -> None:
         super().__init__()
         self.splits = splits
-        self.fc1 = nn.Conv2d(channels, bottleneck, 1)
-        self.fc2 = nn.Conv2d(bottleneck, splits * channels, 1)
+        self.fc1 = skip_init(nn.Conv2d, channels, bottleneck, 1)
+        self.fc2 = skip_init(nn.Conv2d, bottleneck, splits * channels, 1)
 
     def slices(self, channels: int, bottleneck: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Weights and biases of both convolutions for these widths, in the order they are used."""

@@ -17,9 +17,10 @@ import math
 import torch
 from torch import Tensor
 
+from fpnas.budget_sampling import sample_within_budget
 from fpnas.distribution import Distribution, Factorized
 from fpnas.objective import architecture_loss, hinge_costs, importance_weights, sample_weights
-from fpnas.sampling import AdaptiveSamples, sample_within_budget
+from fpnas.sampling import AdaptiveSamples
 from fpnas.space import SearchSpace
 from fpnas.strategies.base import StepTools
 
