@@ -187,6 +187,14 @@ def test_one_space(capfd: Captured) -> None:
     assert "73728" in answer(capfd, "space", "tiny")
 
 
+def test_a_target_is_judged_for_the_data(capfd: Captured) -> None:
+    judged = document(capfd, "space", "fbnetv2-f", "--target-macs", "60M")["target"]
+    assert judged["macs"] == 60_000_000 and 0.98 < judged["share_at_most"] < 1
+    assert judged["verdict"] in answer(capfd, "space", "fbnetv2-f", "--target-macs", "60M")
+    least = document(capfd, "space", "tiny", "--num-classes", "2", "--in-channels", "3")["macs"]["min"]
+    assert least == document(capfd, "space", "tiny")["macs"]["min"] - 8 * 64 + 2 * 9 * 16 * 64
+
+
 @pytest.mark.parametrize(
     ("name", "macs", "weights", "size"),
     [("fbnetv2-f1", 56_410_560, 5_999_408, 128), ("fbnetv2-f4", 238_351_984, 6_994_824, 224)],
@@ -196,7 +204,9 @@ def test_cost_of_published_networks(capfd: Captured, name: str, macs: int, weigh
     assert (cost["macs"], cost["weights"], cost["input_size"]) == (macs, weights, size)
     for total in ("macs", "weights", "params"):
         assert sum(block[total] for block in cost["blocks"]) == cost[total]
-    assert f"{macs:,}" in answer(capfd, "cost", name)
+    table = answer(capfd, "cost", name)
+    assert f"{macs:,}" in table and "bypass" in table and "ir_pool" in table
+    assert all(f"{block['macs']:,}" in table for block in cost["blocks"])
     assert document(capfd, "cost", name, "--input-size", str(size))["macs"] == macs
     assert document(capfd, "cost", name, "--input-size", str(size * 2))["macs"] > 3.5 * macs
 

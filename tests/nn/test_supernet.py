@@ -18,7 +18,7 @@ from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
 from fpnas.space_file import load_space, parse_space
 
 # Architectures per space and the smallest inputs that use every stride.
-SAMPLES = {"tiny": (200, 8), "fbnetv2-f-32": (200, 16), "fbnetv2-f": (10, 32)}
+SAMPLES = {"tiny": (200, 8), "fbnetv2-f-32": (200, 16), "fbnetv2-f": (10, 32), "fbnetv2-fpp": (30, 32)}
 NUM_CLASSES = 10
 
 # Every kernel, activation and number of splits of one block; and a group whose shape never changes.
@@ -138,7 +138,7 @@ def test_gradients_and_statistics_equal_and_nothing_else_is_touched(name: str) -
     # Double precision: a mistake in the slices shows, rounding amplified by batch norm over few values does not.
     supernet, images = _supernet(name, torch.float64).train(), _images(input_size, dtype=torch.float64)
     labels = torch.tensor([1, 7, 3, 0])
-    for spec in _specs(supernet, min(number, 200 if name == "tiny" else 50), input_size):
+    for spec in _specs(supernet, min(number, 200 if name == "tiny" else 30), input_size):
         network = supernet.extract(spec)
         before = {key: value.clone() for key, value in supernet.named_buffers()}
         supernet.zero_grad(set_to_none=True)
@@ -171,6 +171,30 @@ def test_saved_activations_are_those_of_one_network(name: str, memory_format: to
     for spec in _specs(supernet, 40, input_size):
         network = supernet.extract(spec).to(memory_format=memory_format)
         assert saved_activation_bytes(supernet, images, spec) <= saved_activation_bytes(network, images)
+
+
+def test_the_largest_space_trains_at_its_own_size_in_the_memory_of_one_network() -> None:
+    space = load_space("fp-nas-l2")
+    supernet = SuperNet(space, 3, 1000)
+    (spec,) = uniform_specs(space, 1)
+    images = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+    loss = F.cross_entropy(supernet(images, spec), torch.tensor([1, 999]))
+    loss.backward()
+    assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in supernet.parameters())
+    supernet.zero_grad(set_to_none=True)
+    network = supernet.extract(spec)
+    assert saved_activation_bytes(supernet, images, spec) == saved_activation_bytes(network, images)
+
+
+def test_every_weight_is_of_use() -> None:
+    """A weight that no architecture uses is memory for nothing."""
+    for name in ("tiny", "every-choice"):
+        supernet = _supernet(name)
+        images = _images(8)
+        for spec in _specs(supernet, 300, 8):
+            supernet(images, spec).sum().backward()
+        unused = [key for key, parameter in supernet.named_parameters() if parameter.grad is None]
+        assert unused == []
 
 
 def test_sharing_is_as_documented() -> None:

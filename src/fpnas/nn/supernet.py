@@ -27,13 +27,14 @@ class SuperBlock(nn.Module):
 
     Args:
         group: the choices.
-        input_widths: the channel counts the block can be given.
-        stride: of this block.
+        widths_before: the channel counts the group can be given; None for its later blocks, which follow one of their
+            own width, with stride 1.
     """
 
-    def __init__(self, group: Group, input_widths: tuple[int, ...], stride: int) -> None:
+    def __init__(self, group: Group, widths_before: tuple[int, ...] | None) -> None:
         super().__init__()
         output_widths = group.values("channels")
+        input_widths = output_widths if widths_before is None else widths_before
         kernels = group.values("kernel")
         hidden_widths = {
             (inputs, round_width(expansion * inputs))
@@ -55,7 +56,8 @@ class SuperBlock(nn.Module):
                 if splits:
                     self.attention[f"splits{splits}"] = SlicedAttention(hidden, round_width(hidden / 4), splits)
             self.project = SlicedConvNorm(hidden, most_out, 1)
-        if 0 in kernels and (stride > 1 or set(input_widths) != set(output_widths) or len(output_widths) > 1):
+        may_reshape = group.stride > 1 or len({*input_widths, *output_widths}) > 1
+        if 0 in kernels and widths_before is not None and may_reshape:
             self.bypass = SlicedConvNorm(most_in, most_out, 1)
 
     @torch.no_grad()
@@ -162,9 +164,8 @@ class SuperNet(nn.Module):
         blocks = []
         widths: tuple[int, ...] = (space.stem.channels,)
         for group in space.groups:
-            for repeat in range(group.repeat):
-                blocks.append(SuperBlock(group, widths, group.stride if repeat == 0 else 1))
-                widths = group.values("channels")
+            blocks += [SuperBlock(group, None if repeat else widths) for repeat in range(group.repeat)]
+            widths = group.values("channels")
         self.blocks = nn.ModuleList(blocks)
         self.head = SlicedConvNorm(max(widths), space.head.channels, 1)
         self.classifier = nn.Linear(space.head.channels, num_classes)
