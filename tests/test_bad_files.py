@@ -246,7 +246,7 @@ def test_missing_network_file(capfd: pytest.CaptureFixture[str], command: list[s
 ARCHITECTURE_MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "another version": (with_value("format", "fpnas.architecture/2"), "fpnas.architecture/2"),
     "another space": (with_value("space", "fbnetv2-f"), "digest"),
-    "unknown space": (with_value("space", "no-such-space"), "no-such-space"),
+    "unknown space": (with_value("space", "no-such-space"), "--space names a file"),
     "space of another kind": (with_value("space", 3), "space"),
     "another digest": (with_value("digest", "0" * 16), "0" * 16),
     "a group too few": (with_value("groups", []), "groups"),

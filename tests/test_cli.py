@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command_line import Captured, answer, document
 from PIL import Image
 from refusals import refused, write_network
 
@@ -26,27 +27,12 @@ from fpnas.search_config import SearchConfig
 from fpnas.train_config import TrainConfig
 from fpnas.version import __version__
 
-Captured = pytest.CaptureFixture[str]
 FPNAS = Path(sys.executable).parent / "fpnas"
 
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def answer(capfd: Captured, *arguments: str | Path) -> str:
-    """Standard output of a command that succeeds."""
-    capfd.readouterr()
-    code = main([str(argument) for argument in arguments])
-    output, errors = capfd.readouterr()
-    assert code == 0, errors
-    return output
-
-
-def document(capfd: Captured, *arguments: str | Path) -> Any:
-    """What a command prints with --json: one document and nothing else."""
-    return json.loads(answer(capfd, *arguments, "--json"))
 
 
 # Help
@@ -162,53 +148,6 @@ def test_mistakes_name_option_value_and_what_is_accepted(capfd: Captured) -> Non
 
 
 # Answers
-
-
-def test_spaces(capfd: Captured) -> None:
-    rows = {row["name"]: row for row in document(capfd, "spaces")}
-    f = rows["fbnetv2-f"]
-    assert (f["groups"], f["blocks"], f["initial_samples"]) == (10, 17, 14)
-    assert f["entropy_nats"] == pytest.approx(56.25, abs=0.005)
-    assert re.fullmatch(r"\d+", f["architectures"]) and float(f["architectures"]) == pytest.approx(2.70e24, rel=2e-3)
-    assert f["macs"]["median"] == pytest.approx(33.9e6, rel=0.01)
-    table = answer(capfd, "spaces")
-    assert all(name in table for name in rows) and "56.25" in table
-
-
-def test_one_space(capfd: Captured) -> None:
-    tiny = document(capfd, "space", "tiny")
-    assert tiny["architectures"] == "73728" and tiny["input_size"] == 8
-    # Products of the choices of each group, and their sums.
-    assert (tiny["joint_parameters"], tiny["factorized_parameters"]) == (4 + 96 + 48 + 4, 7 + 13 + 11 + 7)
-    assert [row["repeat"] for row in tiny["rows"]] == [1, 1, 2, 1]
-    assert tiny["macs"]["min"] < tiny["macs"]["median"] < tiny["macs"]["max"]
-    larger = document(capfd, "space", "tiny", "--input-size", "16")
-    assert larger["input_size"] == 16 and larger["macs"]["min"] > tiny["macs"]["min"]
-    assert "73728" in answer(capfd, "space", "tiny")
-
-
-def test_a_target_is_judged_for_the_data(capfd: Captured) -> None:
-    judged = document(capfd, "space", "fbnetv2-f", "--target-macs", "60M")["target"]
-    assert judged["macs"] == 60_000_000 and 0.98 < judged["share_at_most"] < 1
-    assert judged["verdict"] in answer(capfd, "space", "fbnetv2-f", "--target-macs", "60M")
-    least = document(capfd, "space", "tiny", "--num-classes", "2", "--in-channels", "3")["macs"]["min"]
-    assert least == document(capfd, "space", "tiny")["macs"]["min"] - 8 * 64 + 2 * 9 * 16 * 64
-
-
-@pytest.mark.parametrize(
-    ("name", "macs", "weights", "size"),
-    [("fbnetv2-f1", 56_410_560, 5_999_408, 128), ("fbnetv2-f4", 238_351_984, 6_994_824, 224)],
-)
-def test_cost_of_published_networks(capfd: Captured, name: str, macs: int, weights: int, size: int) -> None:
-    cost = document(capfd, "cost", name)
-    assert (cost["macs"], cost["weights"], cost["input_size"]) == (macs, weights, size)
-    for total in ("macs", "weights", "params"):
-        assert sum(block[total] for block in cost["blocks"]) == cost[total]
-    table = answer(capfd, "cost", name)
-    assert f"{macs:,}" in table and "bypass" in table and "ir_pool" in table
-    assert all(f"{block['macs']:,}" in table for block in cost["blocks"])
-    assert document(capfd, "cost", name, "--input-size", str(size))["macs"] == macs
-    assert document(capfd, "cost", name, "--input-size", str(size * 2))["macs"] > 3.5 * macs
 
 
 # The whole job

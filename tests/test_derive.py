@@ -19,7 +19,7 @@ from fpnas.network_file import load_network
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
 from fpnas.runtime.checkpoint import load_weights, save_weights
-from fpnas.space_file import load_space
+from fpnas.space_file import load_space, parse_space
 
 SPACE = load_space("tiny")
 ALL = all_indices(SPACE.cardinalities)
@@ -135,8 +135,15 @@ def test_altered_search_state(search_run: Path, tmp_path: Path, change: str) -> 
     assert str(run) in refusal(run)
 
 
-def test_space_file_that_is_gone(search_run: Path, tmp_path: Path) -> None:
+def test_a_run_holds_its_space(search_run: Path, tmp_path: Path) -> None:
+    """Whatever becomes of the space it was given: gone, or changed under its name."""
     run = copied(search_run, tmp_path)
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("space: tiny", f"space: {tmp_path}/absent.toml"))
-    assert "absent.toml" in refusal(run)
+    assert derive_run(run, output=tmp_path / "net.json").macs > 0
+    text = (run / "space.toml").read_text()
+    assert parse_space(text, "s") == SPACE
+    (run / "space.toml").write_text(text.replace("[24, 32]", "[24, 40]"))
+    assert "space.toml has changed since this search" in refusal(run)
+    (run / "space.toml").unlink()
+    assert "space.toml: no such file" in refusal(run)

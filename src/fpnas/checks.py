@@ -30,7 +30,8 @@ def shown(value: Any) -> str:
 def check_mapping(value: Any, where: str) -> dict[str, Any]:
     """`value` if it is a table of named fields; else UserError naming `where`."""
     if not isinstance(value, dict):
-        raise UserError(f"{where}: {shown(value)}: a table of named fields is expected")
+        found = "missing" if value is None else shown(value)
+        raise UserError(f"{where}: {found}: a table of named fields is expected")
     return value
 
 

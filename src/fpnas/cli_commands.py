@@ -80,6 +80,13 @@ def _space(arguments: Any) -> dict[str, Any]:
 
 def _cost_arguments(parser: CommandParser) -> None:
     parser.add("file", metavar="FILE", help="a network or architecture file, or a built-in network's name")
+    parser.add(
+        "--space",
+        str | None,
+        default=None,
+        help="of an architecture file: a built-in space or a TOML file; when left out, the space.toml beside it, as "
+        "searches leave it, or the built-in space it names",
+    )
     _add_input_size(parser)
 
 
@@ -102,10 +109,11 @@ def _cost(arguments: Any) -> dict[str, Any]:
         name = content.get("space")
         if not isinstance(name, str):
             raise UserError(f"{where}: space = {name}: a search space's name is expected")
+        beside = path.with_name("space.toml")
         try:
-            space = load_space(name)
+            space = load_space(arguments.space or (beside if beside.is_file() else name))
         except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+            raise UserError(f"{where}: {error}; --space names a file") from None
         spec = resolve(space, architecture_from_json(space, content, where))
     else:
         spec = network_from_json(content, where)

@@ -82,7 +82,7 @@ def show_space(document: dict[str, Any]) -> None:
             figures |= {f"macs {extreme}": f"{macs:,}" for extreme, macs in value.items()}
         elif name == "target":
             figures["target"] = f"{value['macs']:,} MACs; {value['verdict']}"
-            figures["share of the space at most that"] = f"{100 * value['share_at_most']:.3g}%"
+            figures["share of the space at most that"] = f"{100 * value['share_at_most']:.5g}%"
         elif isinstance(value, dict):
             figures[name] = ", ".join(f"{key} {item}" for key, item in value.items())
         elif name != "rows":

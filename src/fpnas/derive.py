@@ -40,8 +40,8 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
             `network.json` and `architecture.json` when left out.
 
     Raises:
-        UserError: no finished search, a space that has changed since, a budget nothing fits, or a place that cannot be
-            written.
+        UserError: no finished search, a space file that has changed since, a budget nothing fits, or a place that
+            cannot be written.
     """
     run = RunDirectory.open(path, "search")
     # Two files are written: what would stop the second must be known before the first.
@@ -51,10 +51,10 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         raise UserError(f"--output {output}: {output.parent} is not a folder")
     if not run.search_state_path.is_file():
         raise UserError(f"run {path}: {run.search_state_path.name} is missing: the search has not ended")
-    space = load_space(str(run.config.get("space")))
+    space = load_space(run.space_path)
     tensors, metadata = load_weights(run.search_state_path, "search state")
     if metadata.get("space") != space.digest:
-        raise UserError(f"run {path}: space {space.name} has changed since this search")
+        raise UserError(f"run {path}: {run.space_path.name} has changed since this search")
     if "distribution.logits" not in tensors:
         raise UserError(f"{run.search_state_path}: tensor distribution.logits is missing")
     state = {

@@ -15,7 +15,7 @@ from fpnas.architecture import Architecture, architecture_to_json
 from fpnas.cost.table import build_cost_table
 from fpnas.derivation import most_probable_within
 from fpnas.errors import UserError
-from fpnas.files import write_json_atomic
+from fpnas.files import write_json_atomic, write_text_atomic
 from fpnas.network_file import network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.supernet import SuperNet
@@ -26,7 +26,7 @@ from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace
-from fpnas.space_file import load_space
+from fpnas.space_file import load_space, space_to_toml
 from fpnas.strategies import STRATEGIES, StepTools, Strategy
 from fpnas.training.data import DataSet
 from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
@@ -157,6 +157,7 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
 
     run = RunDirectory.create(config.output, "search", asdict(config)) if write else None
     if run:
+        write_text_atomic(run.space_path, space_to_toml(space))
         write_json_atomic(
             run.path / "split.json",
             {

@@ -1,5 +1,6 @@
 """Reading a search space from TOML, with every value checked and every mistake named by row and field."""
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -28,7 +29,7 @@ from fpnas.space import (
     one_group_per_block,
 )
 
-__all__ = ["load_space", "parse_space"]
+__all__ = ["load_space", "parse_space", "space_to_toml"]
 
 MAXIMUM_CHANNELS = 8192
 MAXIMUM_VALUES = 256
@@ -112,6 +113,24 @@ def parse_space(text: str, where: str) -> SearchSpace:
             f"an input of at least {space.total_stride} pixels is needed"
         )
     return space
+
+
+def space_to_toml(space: SearchSpace) -> str:
+    """The text of a space file from which `parse_space` makes an equal space; every group has all its choices."""
+
+    def line(field: str, value: Any) -> str:
+        return f"{field} = {json.dumps(value, ensure_ascii=False)}"
+
+    lines = [line("format", "fpnas.space/1")]
+    plain = ("name", "source", "input_size", "in_channels", "num_classes", "share")
+    lines += [line(field, getattr(space, field)) for field in plain]
+    for name in ("stem", "head"):
+        lines += ["", f"[{name}]", *(line(*item) for item in vars(getattr(space, name)).items())]
+    for group in space.groups:
+        lines += ["", "[[group]]", line("name", group.name)]
+        lines += [line(choice.name, choice.values) for choice in group.choices]
+        lines += [line("repeat", group.repeat), line("stride", group.stride)]
+    return "\n".join(lines) + "\n"
 
 
 def _read_stem(table: dict[str, Any], where: str) -> Stem:

@@ -1,6 +1,7 @@
 """Look-ups of costs against walks over the spec, and extremes against enumeration."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -64,6 +65,13 @@ def test_a_cost_of_one_s_own_asked_block_by_block(name: str) -> None:
     for row, looked_up in zip(indices_KGV, table.cost(indices_KGV).tolist(), strict=True):
         spec = resolve(space, Architecture.of(row), input_size=16)
         assert looked_up == cost(spec) == 5 + sum(map(_picky, spec.blocks)) + 3 * spec.last_channels
+
+
+@pytest.mark.parametrize("part", ["stem", "block", "head"])
+def test_fractions_are_refused_where_they_would_be_cut_off(part: str) -> None:
+    cost = replace(COSTS["macs"], takes_arrays=False, **{part: lambda anything: 0.5})
+    with pytest.raises(TypeError, match=r"float64: whole numbers of its unit"):
+        build_cost_table(load_space("tiny"), cost=cost)
 
 
 @pytest.mark.parametrize("kind", [Factorized, Joint])

@@ -113,6 +113,7 @@ def build_cost_table(
 
     Raises:
         UserError: the input is too small for the space's strides.
+        TypeError: the cost returns something else than whole numbers.
     """
     data = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
     first = Architecture(tuple((0,) * len(VARIABLES) for _ in space.groups))
@@ -136,16 +137,24 @@ def build_cost_table(
         last_row = (*first.indices[-1][:_CHANNELS], index)
         heads.append(cost.head(resolve(space, Architecture((*first.indices[:-1], last_row)), **data)))
     return CostTable(
-        prefix_cost=cost.stem(base),
+        prefix_cost=int(_whole(cost.stem(base))),
         table=tuple(tables),
-        head=np.array(heads, dtype=np.int64),
+        head=_whole(heads),
         cardinalities=space.cardinalities,
     )
 
 
 def _costs_of_arrays(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:
-    return np.array(np.broadcast_to(block_cost(blocks), blocks.shape), dtype=np.int64)
+    return np.broadcast_to(_whole(block_cost(blocks)), blocks.shape)
 
 
 def _costs_one_by_one(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:
-    return np.array([block_cost(block) for block in blocks.one_by_one()], dtype=np.int64).reshape(blocks.shape)
+    return _whole([block_cost(block) for block in blocks.one_by_one()]).reshape(blocks.shape)
+
+
+def _whole(values: Any) -> NDArray[np.int64]:
+    """Values as exact integers; a fraction must not be cut off in silence."""
+    array = np.asarray(values)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"a cost returned values of type {array.dtype}: whole numbers of its unit are expected")
+    return array.astype(np.int64)

@@ -120,6 +120,11 @@ class RunDirectory:
         return self.path / "config.yaml"
 
     @property
+    def space_path(self) -> Path:
+        """The space of a search as it was, whatever becomes of the file or the built-in space it came from."""
+        return self.path / "space.toml"
+
+    @property
     def metrics_path(self) -> Path:
         return self.path / "metrics.jsonl"
 

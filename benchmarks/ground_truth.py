@@ -1,0 +1,189 @@
+"""A table of trained networks, against which searches are judged: `ground_truth.csv` beside this file.
+
+Networks of `fbnetv2-f-32` drawn uniformly from those that cost 80 to 100% of 2.5M multiply-adds, each trained from
+scratch on the same 10,000 images of Fashion-MNIST by one short recipe and tested on all 10,000 test images.
+
+    python benchmarks/ground_truth.py table             # every network, seed 0
+    python benchmarks/ground_truth.py best              # the best 20 of the table once more, seed 1
+    python benchmarks/ground_truth.py check             # the first 12 networks, four times as long
+    python benchmarks/ground_truth.py report            # what the table says
+
+A row is appended as each training ends, and what is there already is not done again: the script can be stopped at any
+time, and several processes can share the work (`--share 0/2` and `--share 1/2`).
+"""
+
+import argparse
+import csv
+import fcntl
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from scipy.stats import kendalltau
+
+from fpnas.architecture import Architecture
+from fpnas.budget_sampling import sample_within_budget
+from fpnas.cost import network_cost
+from fpnas.cost.table import build_cost_table
+from fpnas.distribution import Factorized
+from fpnas.network_spec import NetworkSpec, resolve
+from fpnas.runtime.setup import generator_for
+from fpnas.space_file import load_space
+from fpnas.train import train
+from fpnas.train_config import TrainConfig
+from fpnas.training.data import DataSet
+from fpnas.training.load import load_data
+
+TABLE = Path(__file__).with_suffix(".csv")
+SPACE, TARGET, FLOOR = "fbnetv2-f-32", 2_500_000, 0.8
+NETWORKS, CHECKED, BEST = 220, 12, 20
+IMAGES, EPOCHS = 10_000, 6
+LONGER = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training. `architecture` has a digit per choice, a group's choices joined, groups separated by dots."""
+
+    network: str
+    architecture: str
+    macs: int
+    params: int
+    epochs: int
+    seed: int
+    top1: float
+    seconds: float
+
+
+def encode(architecture: Architecture) -> str:
+    """The indices of an architecture as text (all are below 10 in this space)."""
+    return ".".join("".join(map(str, row)) for row in architecture.indices)
+
+
+def decode(text: str) -> Architecture:
+    """The architecture that `encode` wrote."""
+    return Architecture.of([[int(digit) for digit in row] for row in text.split(".")])
+
+
+def drawn_architectures() -> list[Architecture]:
+    """The architectures of the table; always the same."""
+    space = load_space(SPACE)
+    generator = generator_for(0, "ground truth")
+    costs = build_cost_table(space)
+    found: dict[Architecture, None] = {}
+    while len(found) < NETWORKS:
+        indices_KGV, _ = sample_within_budget(
+            Factorized(space.cardinalities), costs, 64, low=FLOOR * TARGET, high=TARGET, generator=generator
+        )
+        found |= dict.fromkeys(map(Architecture.of, indices_KGV))
+    return list(found)[:NETWORKS]
+
+
+def load_images() -> DataSet:
+    """The images of the table's recipe: flips, but no shifts, which cost a point in so short a training."""
+    return replace(load_data("fashion-mnist", max_images=IMAGES, seed=0), shift=0)
+
+
+def train_by_recipe(spec: NetworkSpec, dataset: DataSet, *, epochs: int = EPOCHS, seed: int = 0) -> float:
+    """Test accuracy, percent, of a network trained from scratch by the table's recipe."""
+    config = TrainConfig(data="", output=Path(), epochs=epochs, seed=seed, threads=1, quiet=True)
+    return train(spec, dataset, config).top1
+
+
+def read_rows(path: Path = TABLE) -> list[Row]:
+    """The rows of a table; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            Row(**{field.name: field.type(row[field.name]) for field in fields(Row)})  # type: ignore[operator]
+            for row in csv.DictReader(file)
+        ]
+
+
+def append(row: Row) -> None:
+    """Add a row, whole or not at all, whichever processes write at the same time."""
+    with TABLE.open("a", newline="") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(asdict(row))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def best_of_table(rows: list[Row]) -> list[str]:
+    """Names of the best networks by their first training."""
+    first = [row for row in rows if row.epochs == EPOCHS and row.seed == 0]
+    return [row.network for row in sorted(first, key=lambda row: -row.top1)[:BEST]]
+
+
+def trainings(part: str) -> Iterator[tuple[str, Architecture, int, int]]:
+    """Name, architecture, epochs and seed of every training of a part of the work."""
+    named = {f"n{number:03}": architecture for number, architecture in enumerate(drawn_architectures(), 1)}
+    if part == "table":
+        yield from ((name, architecture, EPOCHS, 0) for name, architecture in named.items())
+    elif part == "best":
+        yield from ((name, named[name], EPOCHS, 1) for name in best_of_table(read_rows()))
+    else:
+        yield from ((name, named[name], LONGER * EPOCHS, 0) for name in list(named)[:CHECKED])
+
+
+def run(part: str, share: tuple[int, int]) -> None:
+    """Do what is left of a part."""
+    torch.set_num_threads(1)
+    dataset = load_images()
+    space = load_space(SPACE)
+    for number, (name, architecture, epochs, seed) in enumerate(trainings(part)):
+        done = {(row.network, row.epochs, row.seed) for row in read_rows()}
+        if number % share[1] != share[0] or (name, epochs, seed) in done:
+            continue
+        spec = resolve(space, architecture)
+        begin = time.perf_counter()
+        top1 = train_by_recipe(spec, dataset, epochs=epochs, seed=seed)
+        cost = network_cost(spec)
+        seconds = round(time.perf_counter() - begin, 1)
+        append(Row(name, encode(architecture), cost.macs, cost.params, epochs, seed, top1, seconds))
+        print(f"{name}, {epochs} epochs, seed {seed}: {top1:.2f}% in {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def report() -> None:
+    """Spread of the table, agreement of its two seeds and of the longer trainings."""
+    rows = read_rows()
+    first = {row.network: row.top1 for row in rows if row.epochs == EPOCHS and row.seed == 0}
+    second = {row.network: row.top1 for row in rows if row.epochs == EPOCHS and row.seed == 1}
+    longer = {row.network: row.top1 for row in rows if row.epochs == LONGER * EPOCHS}
+    values = sorted(first.values())
+    print(f"{len(values)} networks: mean {statistics.mean(values):.2f}%, deviation {statistics.stdev(values):.2f},")
+    print(f"  worst {values[0]:.2f}, median {statistics.median(values):.2f}, best {values[-1]:.2f}")
+    print(f"  seconds of training in all: {sum(row.seconds for row in rows):.0f}")
+    if second:
+        differences = [first[name] - top1 for name, top1 in second.items()]
+        print(f"{len(second)} networks twice: second seed lower by {statistics.mean(differences):.2f} on average")
+    if len(longer) > 2:
+        names = list(longer)
+        tau = kendalltau([first[name] for name in names], [longer[name] for name in names])
+        print(f"{len(names)} networks {LONGER} times as long: Kendall's tau {tau.statistic:.2f}, p = {tau.pvalue:.3f}")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("table", "best", "check", "report"))
+    parser.add_argument("--share", default="0/1", help="which share of how many, e.g. 0/2")
+    arguments = parser.parse_args()
+    if arguments.part == "report":
+        report()
+    else:
+        index, count = map(int, arguments.share.split("/"))
+        run(arguments.part, (index, count))
+
+
+if __name__ == "__main__":
+    main()

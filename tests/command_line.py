@@ -1,0 +1,25 @@
+"""Commands of fpnas run in this process, and what they print."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fpnas.cli import main
+
+Captured = pytest.CaptureFixture[str]
+
+
+def answer(capfd: Captured, *arguments: str | Path) -> str:
+    """Standard output of a command that succeeds."""
+    capfd.readouterr()
+    code = main([str(argument) for argument in arguments])
+    output, errors = capfd.readouterr()
+    assert code == 0, errors
+    return output
+
+
+def document(capfd: Captured, *arguments: str | Path) -> Any:
+    """What a command prints with --json: one document and nothing else."""
+    return json.loads(answer(capfd, *arguments, "--json"))
