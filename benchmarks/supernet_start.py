@@ -55,7 +55,7 @@ def measure(steps: int, seed: int, aligned: bool) -> float:
         # The rate of the first steps of a search ten times as long.
         set_learning_rate(optimizer, LEARNING_RATE * warm_up_cosine(step / (10 * steps), 0.01))
         trainer.train_weights(*images.weight_batch(), draw(1, "step", step), torch.ones(1))
-    return float(trainer.cross_entropy(*images.architecture_batch(), draw(16, "held out")).mean())
+    return float(trainer.judge(*images.architecture_batch(), draw(16, "held out"))[0].mean())
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from fpnas.search import build_strategy
 from fpnas.search_config import SearchConfig
 from fpnas.space import builtin_space_names
 from fpnas.space_file import load_space
-from fpnas.strategies import STRATEGIES, StepTools
+from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -285,9 +285,16 @@ def test_the_example_strategy_is_built_and_steps_as_the_loop_asks(names: dict[st
             generator=torch.Generator().manual_seed(0),
             costs=build_cost_table(space),
             target=config.target(),
-            cross_entropy=lambda indices: torch.zeros(len(indices)),
+            judge=lambda indices: Judgement(torch.zeros(len(indices)), torch.zeros(len(indices))),
             train_weights=train_weights,
+            mixture_cross_entropy=lambda gates: torch.zeros(()),
+            train_mixture=lambda gates: torch.zeros(()),
         )
     )
     assert figures == {"samples": 1, "loss": 2.0}
     assert seen[0].shape == (1, len(space.groups), 5)
+    costs = build_cost_table(space)
+    found = strategy.derive(
+        DeriveTools(torch.Generator().manual_seed(0), costs, config.target(), lambda indices: float(indices.sum()))
+    )
+    assert costs.cost(found[None]).item() <= config.target()

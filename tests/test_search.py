@@ -15,6 +15,7 @@ from torch import Tensor
 from fpnas.architecture import architecture_from_json
 from fpnas.cost import network_cost
 from fpnas.cost.table import build_cost_table
+from fpnas.derive import derive_run
 from fpnas.distribution import Factorized, from_state_dict
 from fpnas.errors import UserError
 from fpnas.network_file import load_network
@@ -22,8 +23,10 @@ from fpnas.network_spec import resolve
 from fpnas.runtime.checkpoint import load_weights
 from fpnas.runtime.metrics import read_metrics
 from fpnas.search import run_search, search
+from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
-from fpnas.strategies import STRATEGIES, StepTools
+from fpnas.strategies import STRATEGIES, DeriveTools, StepTools, StrategySettings
+from fpnas.strategies.base import most_probable
 from fpnas.training.data import DataSet, ImagesInMemory
 from fpnas.training.load import load_data
 
@@ -35,9 +38,11 @@ TARGET = 300_000
 class Recorded:
     """A strategy without any learning: two architectures a step, and a record of what it was given."""
 
-    def __init__(self, space, **options: Any) -> None:
+    learns = True
+
+    def __init__(self, space: SearchSpace, settings: StrategySettings) -> None:
         self.distribution = Factorized(space.cardinalities)
-        self.options = options
+        self.settings = settings
         self.steps: list[StepTools] = []
         self.seen: list[Tensor] = []
         type(self).last = self
@@ -47,11 +52,21 @@ class Recorded:
         indices_2GV = self.distribution.sample(2, tools.generator)
         self.seen.append(indices_2GV)
         if not tools.warm_up:
-            cross_entropy = tools.cross_entropy(torch.cat([indices_2GV, indices_2GV]))
-            assert cross_entropy.shape == (4,) and torch.equal(cross_entropy[:2], cross_entropy[2:])
+            for figures in tools.judge(torch.cat([indices_2GV, indices_2GV])):
+                assert figures.shape == (4,) and torch.equal(figures[:2], figures[2:])
         losses = tools.train_weights(indices_2GV, torch.tensor([0.5, 0.5]))
         assert losses.shape == (2,)
         return {"samples": 2, "loss": float(losses.mean()), "own_figure": 7.0}
+
+    def derive(self, tools: DeriveTools) -> Tensor:
+        self.accuracies = [tools.accuracy(self.seen[0][0]) for _ in range(2)]
+        return most_probable(self.distribution, tools)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
 
 
 def content(path: Path) -> Any:
@@ -219,8 +234,27 @@ def test_any_strategy_runs_in_the_loop(tmp_path: Path, monkeypatch: pytest.Monke
     assert (result.backward_passes, result.forward_passes) == (sum(distinct), sum(distinct[4:]))
     records = [record for record in read_metrics(tmp_path / "run" / "metrics.jsonl") if "epoch" not in record]
     assert [record["own_figure"] for record in records] == [7.0] * 12
+    assert strategy.settings == StrategySettings(learning_steps=8)
+    first, second = strategy.accuracies
+    assert first == second and 0 < first <= 100
     # The distribution is uniform still, and of equally probable architectures the cheapest is taken.
     assert result.macs == costs.minimum()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_searches_real_images(tmp_path: Path, strategy: str) -> None:
+    config = search_config(tmp_path / "run", strategy=strategy, epochs=3, warmup_epochs=1, max_images=300)
+    result = run_search(config)
+    assert result.macs <= TARGET and math.isfinite(result.supernet_top1)
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert all(math.isfinite(line["loss"]) for line in lines if "loss" in line)
+    assert content(tmp_path / "run" / "network.json")["blocks"]
+    if strategy in ("random", "evolution"):
+        assert result.converged and result.macs >= 0.95 * TARGET
+        with pytest.raises(UserError, match=f"strategy {strategy} learns no distribution"):
+            derive_run(tmp_path / "run", target_macs="200k", output=tmp_path / "net.json")
+    else:
+        assert derive_run(tmp_path / "run", target_macs="200k", output=tmp_path / "net.json").macs <= 200_000
 
 
 def test_each_step_has_its_own_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

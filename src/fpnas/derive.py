@@ -55,6 +55,11 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     tensors, metadata = load_weights(run.search_state_path, "search state")
     if metadata.get("space") != space.digest:
         raise UserError(f"run {path}: {run.space_path.name} has changed since this search")
+    if metadata.get("learned") == "False":
+        raise UserError(
+            f"run {path}: strategy {run.config.get('strategy')} learns no distribution to derive from; "
+            "a search with the wanted --target-macs is needed"
+        )
     if "distribution.logits" not in tensors:
         raise UserError(f"{run.search_state_path}: tensor distribution.logits is missing")
     state = {

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from fpnas.architecture import Architecture, architecture_to_json
 from fpnas.cost.table import build_cost_table
-from fpnas.derivation import most_probable_within
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
 from fpnas.network_file import network_to_json
@@ -27,7 +26,7 @@ from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space, space_to_toml
-from fpnas.strategies import STRATEGIES, StepTools, Strategy
+from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools, Strategy, StrategySettings
 from fpnas.training.data import DataSet
 from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
 from fpnas.training.load import load_data
@@ -40,10 +39,6 @@ __all__ = ["CONVERGED_NATS", "SearchResult", "run_search", "search"]
 CONVERGED_NATS = 8.0
 """A distribution over this entropy at the end has not settled: its mode is one of thousands like it."""
 
-LOGIT_TRAVEL = 20.0
-"""Adam moves a logit by about its rate per step: the rate is this over the number of architecture steps, so that a
-search of any length can take a distribution from uniform to settled."""
-
 LEARNING_RATE_RISE = 0.05
 
 
@@ -52,11 +47,11 @@ class SearchResult:
     """What a search found, and what it took.
 
     Attributes:
-        architecture: the most probable architecture within the budget.
+        architecture: what the strategy found: as a rule the most probable architecture within the budget.
         network: the same, as a network for the data.
         macs: its multiply-adds; `budget_share` is their share of the target.
         log_probability: of the architecture, nats.
-        entropy_nats: of the distribution at the end; `converged` when it is under `CONVERGED_NATS`.
+        entropy_nats: of the distribution at the end; `converged` when it is under `CONVERGED_NATS`, or does not learn.
         supernet_top1: accuracy with the supernet's weights on the architecture half, percent.
         samples: architectures drawn in all.
         forward_passes, backward_passes: architectures evaluated and trained, a batch each.
@@ -179,10 +174,14 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
                     generator=generator_for(config.seed, "step", step),
                     costs=costs,
                     target=target,
-                    cross_entropy=lambda indices: trainer.cross_entropy(*images.architecture_batch(), indices),
+                    judge=lambda indices: Judgement(*trainer.judge(*images.architecture_batch(), indices)),
                     train_weights=lambda indices, weight: trainer.train_weights(
                         *images.weight_batch(), indices, weight
                     ),
+                    mixture_cross_entropy=lambda gates: trainer.mixture_cross_entropy(
+                        *images.architecture_batch(), gates
+                    ),
+                    train_mixture=lambda gates: trainer.train_mixture(*images.weight_batch(), gates),
                 )
             )
             samples += int(figures["samples"])
@@ -215,17 +214,20 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
             if log:
                 seconds = time.perf_counter() - started
                 log.write({"step": step, **epoch_figures, "seconds": seconds})
-    (best,) = most_probable_within(strategy.distribution, costs, target)
+    found = strategy.derive(
+        DeriveTools(generator=generator_for(config.seed, "derive"), costs=costs, target=target, accuracy=supernet_top1)
+    )
+    macs = int(costs.cost(found[None])[0])
     entropy = strategy.distribution.entropy().item()
     result = SearchResult(
-        architecture=Architecture.of(best.indices),
-        network=trainer.spec(best.indices),
-        macs=best.cost,
-        budget_share=best.cost / target,
-        log_probability=best.log_prob,
+        architecture=Architecture.of(found),
+        network=trainer.spec(found),
+        macs=macs,
+        budget_share=macs / target,
+        log_probability=strategy.distribution.log_prob(found[None]).item(),
         entropy_nats=entropy,
-        converged=entropy < CONVERGED_NATS,
-        supernet_top1=supernet_top1(best.indices),
+        converged=entropy < CONVERGED_NATS or not strategy.learns,
+        supernet_top1=supernet_top1(found),
         samples=samples,
         forward_passes=trainer.forward_passes,
         backward_passes=trainer.backward_passes,
@@ -241,15 +243,16 @@ def build_strategy(space: SearchSpace, config: SearchConfig, learning_steps: int
     """The strategy a configuration names, to learn for that many steps. Raises UserError when there is none."""
     if config.strategy not in STRATEGIES:
         raise UserError(f"--strategy {config.strategy}: one of {', '.join(STRATEGIES)} is accepted")
-    return STRATEGIES[config.strategy](
-        space,
-        learning_rate=config.architecture_learning_rate or LOGIT_TRAVEL / learning_steps,
+    settings = StrategySettings(
+        learning_steps=learning_steps,
+        budget_floor=config.budget_floor if config.budget == "condition" else None,
+        learning_rate=config.architecture_learning_rate,
         samples_per_nat=config.samples_per_nat,
         likelihood_scale=config.likelihood_scale,
-        budget_floor=config.budget_floor if config.budget == "condition" else None,
         resample=config.weight_step == "resample",
         joint_from=config.joint_from,
     )
+    return STRATEGIES[config.strategy](space, settings)
 
 
 def write_result(
@@ -261,7 +264,7 @@ def write_result(
     save_weights(
         run.search_state_path,
         weights | {"distribution.logits": distribution.logits},
-        {"distribution": distribution.kind, "space": space.digest},
+        {"distribution": distribution.kind, "space": space.digest, "learned": str(strategy.learns)},
     )
     write_json_atomic(run.architecture_path, architecture_to_json(space, result.architecture))
     write_json_atomic(run.network_path, network_to_json(result.network))

@@ -23,7 +23,7 @@ class SearchConfig:
         space: a built-in search space or a TOML file.
         target_macs: the budget, multiply-adds per image, e.g. 2.5M.
         output: the run directory to create.
-        strategy: how the distribution over architectures learns.
+        strategy: `fp-nas`, `fp-nas-paper`, `parsec`, `fbnetv2`, `tunas`, `random` or `evolution`.
         seed: of everything random.
         epochs: passes over the half of the training images that the weights learn from; when left out, those that make
             about 3,500 steps, but from 5 to 100.

@@ -1,87 +1,14 @@
-"""The default strategy on a landscape whose best architecture is known, without any network."""
+"""The default strategy and its relatives: budget, samples, pace, switch, and the exact gradient."""
 
 import math
 
 import pytest
 import torch
+from landscape import COSTS, SPACE, TARGET, landscape, run
 
-from fpnas.cost.table import build_cost_table
-from fpnas.derivation import most_probable_within
 from fpnas.distribution import Factorized, Joint
-from fpnas.runtime.setup import generator_for
-from fpnas.space_file import load_space
-from fpnas.strategies import STRATEGIES, StepTools
-from fpnas.strategies.fp_nas import FpNas, pace
-
-SPACE = load_space("tiny")
-COSTS = build_cost_table(SPACE)
-TARGET = 300_000
-OPTIONS = {
-    "learning_rate": 0.1,
-    "samples_per_nat": 0.5,
-    "likelihood_scale": 32.0,
-    "budget_floor": 0.9,
-    "resample": True,
-    "joint_from": 0.5,
-}
-
-
-def landscape(indices_KGV):
-    """Cross-entropy that falls with the relative position of every choice: the last values are the best."""
-    sizes = torch.tensor(SPACE.cardinalities)
-    return 2 - (indices_KGV / (sizes - 1).clamp(min=1)).double().mean((1, 2))
-
-
-class Recorder:
-    """Stands for the supernet: keeps what was judged and what was trained."""
-
-    def __init__(self):
-        self.judged, self.trained = [], []
-
-    def cross_entropy(self, indices_KGV):
-        self.judged.append(indices_KGV)
-        return landscape(indices_KGV)
-
-    def train_weights(self, indices_nGV, weight_n):
-        self.trained.append((indices_nGV, weight_n))
-        return landscape(indices_nGV)
-
-
-def run(steps=200, warm_up=40, seed=0, strategy="fp-nas", **options):
-    learner = STRATEGIES[strategy](SPACE, **{**OPTIONS, **options})
-    recorder, record = Recorder(), []
-    for step in range(steps):
-        record.append(
-            learner.step(
-                StepTools(
-                    progress=step / steps,
-                    warm_up=step < warm_up,
-                    generator=generator_for(seed, "step", step),
-                    costs=COSTS,
-                    target=TARGET,
-                    cross_entropy=recorder.cross_entropy,
-                    train_weights=recorder.train_weights,
-                )
-            )
-        )
-    return learner, recorder, record
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_strategy_improves_on_the_landscape_and_settles(strategy):
-    learner, _, _ = run(strategy=strategy)
-    (found,) = most_probable_within(learner.distribution, COSTS, TARGET)
-    uniform = Factorized(SPACE.cardinalities).sample(4000, torch.Generator().manual_seed(1))
-    within = uniform[COSTS.cost(uniform) <= TARGET]
-    better = (landscape(within) < landscape(found.indices[None])).double().mean()
-    assert better < 0.02
-    assert learner.distribution.entropy().item() < 4
-
-
-def test_a_strategy_is_deterministic():
-    first, second = run(steps=60, warm_up=10), run(steps=60, warm_up=10)
-    assert torch.equal(first[0].distribution.logits, second[0].distribution.logits)
-    assert first[2] == second[2]
+from fpnas.strategies import STRATEGIES, StrategySettings
+from fpnas.strategies.fp_nas import pace
 
 
 def test_whatever_is_judged_or_trained_is_within_the_budget():
@@ -167,5 +94,14 @@ def test_pace_is_one_on_the_line_and_bounded():
     assert pace(10.0, 10.0, 0.99) <= math.exp(3) and pace(0.0, 10.0, 0.0) >= math.exp(-3)
 
 
-def test_the_table_of_strategies_names_the_default():
-    assert STRATEGIES["fp-nas"] is FpNas
+def test_the_paper_s_form_and_parsec_differ_as_they_should() -> None:
+    settings = StrategySettings(learning_steps=8370)
+    paper, parsec = STRATEGIES["fp-nas-paper"](SPACE, settings), STRATEGIES["parsec"](SPACE, settings)
+    assert paper.learning_rate == pytest.approx(0.016) and not paper.paced
+    assert (paper.likelihood_scale, paper.budget_floor, paper.resample) == (1.0, None, False)
+    assert [paper.number_of_samples(nats) for nats in (56.25, 8.1, 0.1)] == [14, 2, 1]
+    assert {parsec.number_of_samples(nats) for nats in (56.25, 8.1, 0.1)} == {14}
+    assert parsec.joint_from == 0 < paper.joint_from
+    _, surface, _ = run("parsec", steps=5, warm_up=2)
+    assert [len(indices) for indices, _ in surface.trained] == [14] * 5
+    assert all(weight.tolist() == [pytest.approx(1 / 14)] * 14 for _, weight in surface.trained[:2])

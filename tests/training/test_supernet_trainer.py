@@ -59,15 +59,45 @@ def test_spec_is_that_of_the_data() -> None:
     assert spec == resolve(SPACE, Architecture.of(drawn()[0]), input_size=12, in_channels=3, num_classes=7)
 
 
-def test_cross_entropy_is_the_mean_and_of_each_architecture_once() -> None:
+def test_judging_each_architecture_once() -> None:
     subject = trainer()
     expected = torch.stack(by_hand(copy.deepcopy(subject.supernet), drawn())).detach()
     subject.supernet.eval()
-    found = subject.cross_entropy(*batch(), drawn())
+    found, accuracies = subject.judge(*batch(), drawn())
     assert (subject.supernet.calls, subject.forward_passes, subject.backward_passes) == (4, 4, 0)
     assert not found.requires_grad
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
     assert all(parameter.grad is None for parameter in subject.supernet.parameters())
+    images, labels = batch()
+    for row, accuracy in zip(drawn(), accuracies.tolist(), strict=True):
+        with torch.no_grad():
+            right = subject.supernet(images, subject.spec(row)).argmax(1) == labels
+        assert accuracy == pytest.approx(right.double().mean().item())
+
+
+def _gates() -> list[dict[str, torch.Tensor]]:
+    return [
+        {choice.name: torch.full((len(choice.values),), 1 / len(choice.values)) for choice in group.choices}
+        for group in SPACE.groups
+    ]
+
+
+def test_a_mixture_is_judged_with_gradients_for_its_gates() -> None:
+    subject, gates = trainer(), _gates()
+    for row in gates:
+        for gate in row.values():
+            gate.requires_grad_()
+    loss = subject.mixture_cross_entropy(*batch(), gates)
+    several = [gate for row in gates for gate in row.values() if len(gate) > 1]
+    gradients = torch.autograd.grad(loss, several)
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
+    assert all(parameter.grad is None for parameter in subject.supernet.parameters())
+
+
+def test_training_a_mixture_lowers_its_loss() -> None:
+    subject = trainer(learning_rate=0.05)
+    losses = [subject.train_mixture(*batch(), _gates()).item() for _ in range(8)]
+    assert losses[-1] < losses[0] and subject.backward_passes == 8
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -145,7 +145,7 @@ def build_cost_table(
 
 
 def _costs_of_arrays(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:
-    return np.broadcast_to(_whole(block_cost(blocks)), blocks.shape)
+    return np.array(np.broadcast_to(_whole(block_cost(blocks)), blocks.shape))
 
 
 def _costs_one_by_one(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:

@@ -1,16 +1,27 @@
 """What a search strategy is given and what it owes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from fpnas.cost.table import CostTable
+from fpnas.derivation import most_probable_within
 from fpnas.distribution import Distribution
 
-__all__ = ["StepTools", "Strategy"]
+__all__ = ["DeriveTools", "Gates", "Judgement", "StepTools", "Strategy", "StrategySettings", "most_probable"]
+
+Gates = Sequence[Mapping[str, Tensor]]
+"""Weights of every choice: `gates[g][variable]` sums to 1 over the values of that choice."""
+
+
+class Judgement(NamedTuple):
+    """Mean cross-entropies, nats, and accuracies, shares in [0, 1], of K architectures on one batch; shapes (K,)."""
+
+    cross_entropy_K: Tensor
+    accuracy_K: Tensor
 
 
 @dataclass(frozen=True)
@@ -23,11 +34,15 @@ class StepTools:
         generator: the step's own, on the CPU, seeded by run and step.
         costs: costs of architectures.
         target: the budget, in the unit of `costs`.
-        cross_entropy: mean cross-entropy of architectures (K, G, V) on this step's batch of the architecture
-            half, nats, shape (K,); no gradient. Each is evaluated once, however often it is listed.
+        judge: architectures (K, G, V) on this step's batch of the architecture half, without gradient. Each is
+            evaluated once, however often it is listed.
         train_weights: gradient step of the shared weights on this step's batch of the weight half, for the sum
             of the cross-entropies of architectures (n, G, V) times their weights (n,); gives the
             cross-entropies, shape (n,).
+        mixture_cross_entropy: mean cross-entropy, shape (), on a batch of the architecture half with every choice
+            computed and weighted by gates; differentiable in the gates.
+        train_mixture: gradient step of the shared weights with every choice computed and weighted by fixed gates, on a
+            batch of the weight half; gives the cross-entropy.
     """
 
     progress: float
@@ -35,14 +50,65 @@ class StepTools:
     generator: torch.Generator
     costs: CostTable
     target: int
-    cross_entropy: Callable[[Tensor], Tensor]
+    judge: Callable[[Tensor], Judgement]
     train_weights: Callable[[Tensor, Tensor], Tensor]
+    mixture_cross_entropy: Callable[[Gates], Tensor]
+    train_mixture: Callable[[Gates], Tensor]
+
+
+@dataclass(frozen=True)
+class DeriveTools:
+    """What the end of the search offers to its strategy.
+
+    Attributes:
+        generator: on the CPU, seeded by the run.
+        costs: costs of architectures.
+        target: the budget, in the unit of `costs`.
+        accuracy: of one architecture (G, V) with the shared weights, batch norm recalibrated, on the architecture half,
+            percent.
+    """
+
+    generator: torch.Generator
+    costs: CostTable
+    target: int
+    accuracy: Callable[[Tensor], float]
+
+
+@dataclass(frozen=True)
+class StrategySettings:
+    """What a search is set to; a strategy that follows a paper to the letter looks at the first two alone.
+
+    Attributes:
+        learning_steps: steps after the warm-up.
+        budget_floor: least cost of an architecture that is drawn, as a share of the target; None draws any.
+        learning_rate: Adam's rate for the distribution; fitted to the number of steps when left out.
+        samples_per_nat: lambda of the adaptive number of samples.
+        likelihood_scale: factor on the mean cross-entropy.
+        resample: whether one architecture drawn by weight is trained, or every sampled one.
+        joint_from: share of the search at which a factorized distribution becomes the joint one.
+    """
+
+    learning_steps: int
+    budget_floor: float | None = 0.95
+    learning_rate: float | None = None
+    samples_per_nat: float = 0.25
+    likelihood_scale: float = 32.0
+    resample: bool = True
+    joint_from: float = 0.5
 
 
 class Strategy(Protocol):
-    """A way to learn a distribution over architectures. It sees tensors, never devices, files or configuration."""
+    """A way to find an architecture. It sees tensors, never devices, files or configuration."""
 
-    distribution: Distribution
+    @property
+    def distribution(self) -> Distribution:
+        """Over architectures, as it is now."""
+        ...
+
+    @property
+    def learns(self) -> bool:
+        """Whether the distribution changes; where it stays uniform, the network is found at the end."""
+        ...
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """One step of the search.
@@ -51,3 +117,20 @@ class Strategy(Protocol):
             Figures for the record: `samples` drawn, `loss` of the weight step, and what else the strategy knows.
         """
         ...
+
+    def derive(self, tools: DeriveTools) -> Tensor:
+        """The architecture found, of at most the target's cost: indices (G, V)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step, in tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state: what follows is as if there had been no interruption."""
+        ...
+
+
+def most_probable(distribution: Distribution, tools: DeriveTools) -> Tensor:
+    """The most probable architecture within the budget: indices (G, V)."""
+    return most_probable_within(distribution, tools.costs, tools.target)[0].indices

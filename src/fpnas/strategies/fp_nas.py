@@ -13,19 +13,24 @@ Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/r
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fpnas.budget_sampling import sample_within_budget
-from fpnas.distribution import Distribution, Factorized
+from fpnas.distribution import Distribution, Factorized, from_state_dict
 from fpnas.objective import architecture_loss, hinge_costs, importance_weights, sample_weights
 from fpnas.sampling import AdaptiveSamples
 from fpnas.space import SearchSpace
-from fpnas.strategies.base import StepTools
+from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
 
-__all__ = ["FpNas"]
+__all__ = ["LOGIT_TRAVEL", "FpNas", "fp_nas"]
 
+LOGIT_TRAVEL = 20.0
+"""Adam moves a logit by about its rate per step: the rate is this over the number of architecture steps, so that a
+search of any length can take a distribution from uniform to settled."""
 
 HINGE_WEIGHT = 0.3
 """Beta of Eq. 7, as the paper has it."""
@@ -58,12 +63,13 @@ def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
 
 
 class FpNas:
-    """The default strategy.
+    """Sampled architectures, weighed by their likelihood: the default strategy, the paper's form and PARSEC.
 
     Args:
         space: what is searched.
-        learning_rate: Adam's rate for the distribution's logits while the entropy is on its planned line (`pace`).
-        samples_per_nat: lambda of the adaptive number of samples.
+        number_of_samples: of a step, from the distribution's entropy in nats.
+        learning_rate: Adam's rate for the distribution's logits; while the entropy is on its planned line if `paced`.
+        paced: whether the rate follows the entropy (`pace`) or is constant.
         likelihood_scale: factor on the mean cross-entropy.
         budget_floor: least cost of an architecture that is drawn, as a share of the target; with None any is drawn, and
             the budget acts by the paper's hinge cost (Eq. 7).
@@ -71,19 +77,23 @@ class FpNas:
         joint_from: share of the search at which the distribution becomes the joint one.
     """
 
+    learns = True
+
     def __init__(
         self,
         space: SearchSpace,
         *,
+        number_of_samples: Callable[[float], int],
         learning_rate: float,
-        samples_per_nat: float,
+        paced: bool,
         likelihood_scale: float,
         budget_floor: float | None,
         resample: bool,
         joint_from: float,
     ) -> None:
+        self.number_of_samples = number_of_samples
         self.learning_rate = learning_rate
-        self.number_of_samples = AdaptiveSamples(samples_per_nat)
+        self.paced = paced
         self.likelihood_scale = likelihood_scale
         self.budget_floor = budget_floor
         self.resample = resample
@@ -94,7 +104,25 @@ class FpNas:
 
     def _use(self, distribution: Distribution) -> None:
         self.distribution = distribution
-        self.optimizer = torch.optim.Adam(distribution.parameters())
+        self.optimizer = torch.optim.Adam(distribution.parameters(), lr=self.learning_rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Distribution, its optimizer, and where the learning began."""
+        return {
+            "distribution": self.distribution.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "learning_from": self._learning_from,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._use(from_state_dict(state["distribution"]))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._learning_from = state["learning_from"]
+
+    def derive(self, tools: DeriveTools) -> Tensor:
+        """The most probable architecture within the budget, indices (G, V)."""
+        return most_probable(self.distribution, tools)
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """One architecture step and one weight step; in the warm-up the weight step alone."""
@@ -104,12 +132,13 @@ class FpNas:
             self._learning_from = tools.progress
             return self._warm_up_step(tools)
         entropy = self.distribution.entropy().item()
-        phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
-        for group in self.optimizer.param_groups:
-            group["lr"] = min(MOST_RATE, self.learning_rate * pace(entropy, self._initial_entropy, phase))
+        if self.paced:
+            phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
+            rate = self.learning_rate * pace(entropy, self._initial_entropy, phase)
+            self.optimizer.param_groups[0]["lr"] = min(MOST_RATE, rate)
         samples = self.number_of_samples(entropy)
         indices_KGV, acceptance = self._draw(tools, samples)
-        cross_entropy_K = tools.cross_entropy(indices_KGV).double().cpu()
+        cross_entropy_K = tools.judge(indices_KGV).cross_entropy_K.double().cpu()
         log_likelihood_K = -self.likelihood_scale * cross_entropy_K
         weight_K = importance_weights(log_likelihood_K)
         gradient_weight_K = weight_K
@@ -142,11 +171,13 @@ class FpNas:
         )
 
     def _warm_up_step(self, tools: StepTools) -> dict[str, float]:
-        indices_1GV, acceptance = self._draw(tools, 1)
+        samples = 1 if self.resample else self.number_of_samples(self._initial_entropy)
+        indices_KGV, acceptance = self._draw(tools, samples)
+        weight_K = torch.full((samples,), 1 / samples)
         return {
-            "samples": 1,
-            "loss": float(tools.train_weights(indices_1GV, torch.ones(1))),
-            "sampled_cost": float(tools.costs.cost(indices_1GV)[0]),
+            "samples": samples,
+            "loss": float((tools.train_weights(indices_KGV, weight_K) * weight_K).sum()),
+            "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
             "acceptance": acceptance,
         }
 
@@ -155,3 +186,17 @@ class FpNas:
             chosen = torch.multinomial(weight_K, 1, generator=tools.generator)
             return float(tools.train_weights(indices_KGV[chosen], torch.ones(1)))
         return float((tools.train_weights(indices_KGV, weight_K) * weight_K).sum())
+
+
+def fp_nas(space: SearchSpace, settings: StrategySettings) -> FpNas:
+    """The default strategy, as it is set."""
+    return FpNas(
+        space,
+        number_of_samples=AdaptiveSamples(settings.samples_per_nat),
+        learning_rate=settings.learning_rate or LOGIT_TRAVEL / settings.learning_steps,
+        paced=True,
+        likelihood_scale=settings.likelihood_scale,
+        budget_floor=settings.budget_floor,
+        resample=settings.resample,
+        joint_from=settings.joint_from,
+    )

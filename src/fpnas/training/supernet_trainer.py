@@ -1,11 +1,14 @@
 """What a strategy does to a supernet: judge architectures on one half of the images, train weights on the other."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
+from fpnas.nn.masked import masked_forward
 from fpnas.nn.supernet import SuperNet
 
 __all__ = ["SuperNetTrainer"]
@@ -47,16 +50,21 @@ class SuperNetTrainer:
         return resolve(self.supernet.space, Architecture.of(indices_GV), **self._input)
 
     @torch.no_grad()
-    def cross_entropy(self, images: Tensor, labels: Tensor, indices_KGV: Tensor) -> Tensor:
-        """Mean cross-entropies of architectures, batch norm by the batch's own statistics: nats, shape (K,).
+    def judge(self, images: Tensor, labels: Tensor, indices_KGV: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropies, nats, and accuracies, in [0, 1], of architectures: shapes (K,).
 
-        An architecture that is listed more than once is evaluated once.
+        Batch norm goes by the batch's own statistics. An architecture that is listed more than once is evaluated once.
         """
         unique, inverse = torch.unique(indices_KGV, dim=0, return_inverse=True)
         self.supernet.train()
-        losses = [F.cross_entropy(self.supernet(images, self.spec(row)), labels) for row in unique]
+        losses, accuracies = [], []
+        for row in unique:
+            logits = self.supernet(images, self.spec(row))
+            losses.append(F.cross_entropy(logits, labels))
+            accuracies.append((logits.argmax(1) == labels).float().mean())
         self.forward_passes += len(losses)
-        return torch.stack(losses)[inverse.to(labels.device)]
+        inverse = inverse.to(labels.device)
+        return torch.stack(losses)[inverse], torch.stack(accuracies)[inverse]
 
     def train_weights(self, images: Tensor, labels: Tensor, indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
         """One gradient step for the weighted sum of cross-entropies; gives them, shape (n,), detached.
@@ -72,7 +80,25 @@ class SuperNetTrainer:
             loss = F.cross_entropy(self.supernet(images, self.spec(row)), labels)
             (weight * loss).backward()
             losses.append(loss.detach().cpu())
-        self.backward_passes += len(losses)
+        self._step(len(losses))
+        return torch.stack(losses)[inverse]
+
+    def mixture_cross_entropy(self, images: Tensor, labels: Tensor, gates: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """Mean cross-entropy with every choice computed and weighted, differentiable in the gates: nats, shape ()."""
+        self.supernet.train()
+        self.forward_passes += 1
+        return F.cross_entropy(masked_forward(self.supernet, images, gates), labels)
+
+    def train_mixture(self, images: Tensor, labels: Tensor, gates: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """One gradient step with every choice computed and weighted by fixed gates; gives the cross-entropy."""
+        self.supernet.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(masked_forward(self.supernet, images, gates), labels)
+        loss.backward()
+        self._step(1)
+        return loss.detach().cpu()
+
+    def _step(self, passes: int) -> None:
+        self.backward_passes += passes
         torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.gradient_norm)
         self.optimizer.step()
-        return torch.stack(losses)[inverse]

@@ -1,0 +1,29 @@
+"""PARSEC: the same number of samples at every step, from the joint distribution.
+
+Source: PARSEC (Casale et al., arXiv 1902.05116), in the form in which FP-NAS (CVPR 2021) compares with it: 14 samples,
+the cost term of Eq. 7, all samples train the weights.
+"""
+
+from fpnas.sampling import FixedSamples
+from fpnas.space import SearchSpace
+from fpnas.strategies.base import StrategySettings
+from fpnas.strategies.fp_nas import FpNas
+from fpnas.strategies.fp_nas_paper import PAPER_LOGIT_TRAVEL
+
+__all__ = ["PARSEC_SAMPLES", "parsec"]
+
+PARSEC_SAMPLES = 14
+
+
+def parsec(space: SearchSpace, settings: StrategySettings) -> FpNas:
+    """PARSEC for a number of steps; of the other settings none is looked at but an explicit rate."""
+    return FpNas(
+        space,
+        number_of_samples=FixedSamples(PARSEC_SAMPLES),
+        learning_rate=settings.learning_rate or PAPER_LOGIT_TRAVEL / settings.learning_steps,
+        paced=False,
+        likelihood_scale=1.0,
+        budget_floor=None,
+        resample=False,
+        joint_from=0.0,
+    )

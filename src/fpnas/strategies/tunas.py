@@ -1,0 +1,118 @@
+"""TuNAS: one sample a step, rewarded for accuracy and for landing on the budget.
+
+Source: Bender et al., "Can weight sharing outperform random architecture search?" (CVPR 2020, arXiv 2008.06120; code in
+google-research, Apache-2.0). Reward: accuracy less 0.10 times |cost / target - 1|; baseline: its moving average, decay
+0.95; Adam with beta1 = 0, its rate growing tenfold over the search. In the first quarter of the steps the distribution
+does not learn, and every choice is opened with a probability that falls linearly from 1 to 0.
+
+Where ours differs: TuNAS computes all operations of an opened layer at once, here one of them is drawn, and widths are
+taken at their greatest; an opened layer is never bypassed. The rate is fitted to the number of steps. Validation
+batches four times the training batch are a setting of the search (`--architecture-batch-size`).
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fpnas.distribution import Factorized, from_state_dict
+from fpnas.objective import absolute_costs
+from fpnas.space import VARIABLES, SearchSpace
+from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
+from fpnas.strategies.fp_nas import LOGIT_TRAVEL
+
+__all__ = ["TuNas", "tunas"]
+
+COST_WEIGHT = 0.10
+BASELINE_DECAY = 0.95
+RATE_GROWTH = 10.0
+OPENED_UNTIL = 0.25
+_WIDTHS = (VARIABLES.index("expansion"), VARIABLES.index("channels"))
+
+
+class TuNas:
+    """Policy gradient with one architecture a step.
+
+    Args:
+        space: what is searched.
+        learning_rate: Adam's rate for the logits at the start; it grows tenfold.
+    """
+
+    learns = True
+
+    def __init__(self, space: SearchSpace, *, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self.baseline: float | None = None
+        self._bypass_first = torch.tensor([group.values("kernel")[0] == 0 for group in space.groups])
+        self._largest_GV = torch.tensor(space.cardinalities) - 1
+        self._use(Factorized(space.cardinalities))
+
+    def _use(self, distribution: Factorized) -> None:
+        self.distribution = distribution
+        self.optimizer = torch.optim.Adam(distribution.parameters(), lr=self.learning_rate, betas=(0.0, 0.999))
+
+    def step(self, tools: StepTools) -> dict[str, float]:
+        """A weight step, and after the first quarter of the search a policy-gradient step."""
+        indices_1GV = self.distribution.sample(1, tools.generator)
+        if tools.warm_up or tools.progress < OPENED_UNTIL:
+            trained_1GV = self._open(indices_1GV, 1 - tools.progress / OPENED_UNTIL, tools.generator)
+            loss = float(tools.train_weights(trained_1GV, torch.ones(1)))
+            return {"samples": 1, "loss": loss, "sampled_cost": float(tools.costs.cost(trained_1GV)[0])}
+        entropy = self.distribution.entropy().item()
+        cost_1 = tools.costs.cost(indices_1GV)
+        accuracy = float(tools.judge(indices_1GV).accuracy_K[0])
+        reward = accuracy - COST_WEIGHT * float(absolute_costs(cost_1, tools.target)[0])
+        baseline = reward if self.baseline is None else self.baseline
+        self.baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward
+        phase = (tools.progress - OPENED_UNTIL) / (1 - OPENED_UNTIL)
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate * RATE_GROWTH**phase
+        self.optimizer.zero_grad()
+        (-(reward - baseline) * self.distribution.log_prob(indices_1GV).sum()).backward()
+        self.optimizer.step()
+        return {
+            "samples": 1,
+            "loss": float(tools.train_weights(indices_1GV, torch.ones(1))),
+            "entropy_nats": entropy,
+            "reward": reward,
+            "sampled_cost": float(cost_1[0]),
+        }
+
+    def _open(self, indices_1GV: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+        """The architecture with each choice opened by chance: the greatest widths, no bypass."""
+        opened = torch.rand(indices_1GV.shape, generator=generator) < probability
+        widest = torch.zeros_like(opened)
+        widest[..., _WIDTHS] = True
+        result = torch.where(opened & widest, self._largest_GV, indices_1GV)
+        bypassed = opened[..., 0] & (result[..., 0] == 0) & self._bypass_first
+        kernels = self._largest_GV[:, 0].clamp(min=1)
+        drawn = 1 + (torch.rand(bypassed.shape, generator=generator) * kernels).long()
+        result[..., 0] = torch.where(bypassed, torch.minimum(drawn, self._largest_GV[:, 0]), result[..., 0])
+        return result
+
+    def derive(self, tools: DeriveTools) -> Tensor:
+        """The most probable architecture within the budget, indices (G, V)."""
+        return most_probable(self.distribution, tools)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Distribution, its optimizer and the baseline."""
+        return {
+            "distribution": self.distribution.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "baseline": self.baseline,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        distribution = from_state_dict(state["distribution"])
+        assert isinstance(distribution, Factorized)
+        self._use(distribution)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.baseline = state["baseline"]
+
+
+def tunas(space: SearchSpace, settings: StrategySettings) -> TuNas:
+    """TuNAS for a number of steps: the mean of its growing rate takes a logit as far as in the default strategy."""
+    mean_growth = (RATE_GROWTH - 1) / math.log(RATE_GROWTH)
+    rate = settings.learning_rate or LOGIT_TRAVEL / settings.learning_steps / mean_growth
+    return TuNas(space, learning_rate=rate)
