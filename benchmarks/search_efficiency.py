@@ -8,8 +8,8 @@ Each search runs in a fresh process; then the network found is trained by the re
 
 `--quick` takes 5 epochs of 8 steps and trains nothing: schedules are shares of a search, so that the ratios of cost are
 those of longer searches, but for fixed costs; accuracies mean nothing then. `fp-nas-paper` and `parsec` keep the rate
-that they have in a search of the usual length (at one fitted to 32 steps their distributions collapse in a few of them), so what
-is measured of them is the start of their schedule, where `fp-nas-paper` draws as many samples as `parsec`.
+that they have in a search of the usual length (at one fitted to 32 steps their distributions collapse in a few of
+them), so what is measured is the start of their schedule, where `fp-nas-paper` draws as many samples as `parsec`.
 
 Activation memory is that of a training step: for strategies that sample, the most of 30 architectures drawn as they
 draw them at the start, where they are largest; for `fbnetv2`, of all choices at once.

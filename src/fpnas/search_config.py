@@ -34,7 +34,7 @@ class SearchConfig:
         weight_decay: of convolution and linear weights.
         architecture_learning_rate: Adam's rate for the distribution; fitted to the number of steps when left out.
         samples_per_nat: lambda: architectures drawn per nat of entropy.
-        likelihood_scale: factor on the mean cross-entropy in an architecture's log-likelihood.
+        likelihood_scale: factor on the mean cross-entropy in the log-likelihood by which samples are weighed.
         budget: `condition` draws only architectures from `budget_floor` to 1 times the target; `hinge` draws any and
             subtracts the cost over the target from their weights, as the paper's Eq. 7 does.
         budget_floor: share of the target that an architecture costs at least to be drawn; 0 for no floor.

@@ -14,7 +14,7 @@ from fpnas.space import SearchSpace
 from fpnas.strategies.base import DeriveTools, StrategySettings
 from fpnas.strategies.random import EVALUATIONS, RandomSearch
 
-__all__ = ["Evolution", "evolution"]
+__all__ = ["Evolution", "build"]
 
 POPULATION = 25
 TOURNAMENT = 8
@@ -68,6 +68,6 @@ class Evolution(RandomSearch):
         return self.budget_floor * target <= costs.cost(indices_GV[None]).item() <= target
 
 
-def evolution(space: SearchSpace, settings: StrategySettings) -> Evolution:
+def build(space: SearchSpace, settings: StrategySettings) -> Evolution:
     """Evolution in the budget's range."""
     return Evolution(space, budget_floor=settings.budget_floor or 0.0)

@@ -17,7 +17,7 @@ from fpnas.space import VARIABLES, SearchSpace
 from fpnas.strategies.base import DeriveTools, Gates, StepTools, StrategySettings, most_probable
 from fpnas.strategies.fp_nas import LOGIT_TRAVEL
 
-__all__ = ["FbNetV2", "expected_cost", "fbnetv2"]
+__all__ = ["FbNetV2", "build", "expected_cost"]
 
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 5.0, 0.2
 COST_WEIGHT = 1.0
@@ -111,6 +111,6 @@ def expected_cost(costs: CostTable, log_probs: list[list[Tensor]]) -> Tensor:
     return total + before_P @ torch.from_numpy(costs.head).double()
 
 
-def fbnetv2(space: SearchSpace, settings: StrategySettings) -> FbNetV2:
+def build(space: SearchSpace, settings: StrategySettings) -> FbNetV2:
     """FBNetV2's search for a number of steps."""
     return FbNetV2(space, learning_rate=settings.learning_rate or LOGIT_TRAVEL / settings.learning_steps)

@@ -11,14 +11,14 @@ from fpnas.space import SearchSpace
 from fpnas.strategies.base import StrategySettings
 from fpnas.strategies.fp_nas import FpNas
 
-__all__ = ["PAPER_LOGIT_TRAVEL", "fp_nas_paper"]
+__all__ = ["PAPER_LOGIT_TRAVEL", "build"]
 
 PAPER_LOGIT_TRAVEL = 0.016 * 8370
 PAPER_JOINT_FROM = 80 / 315
 PAPER_SAMPLES_PER_NAT = 0.25
 
 
-def fp_nas_paper(space: SearchSpace, settings: StrategySettings) -> FpNas:
+def build(space: SearchSpace, settings: StrategySettings) -> FpNas:
     """The paper's strategy for a number of steps; of the other settings none is looked at but an explicit rate."""
     return FpNas(
         space,
@@ -26,6 +26,7 @@ def fp_nas_paper(space: SearchSpace, settings: StrategySettings) -> FpNas:
         learning_rate=settings.learning_rate or PAPER_LOGIT_TRAVEL / settings.learning_steps,
         paced=False,
         likelihood_scale=1.0,
+        centred=False,
         budget_floor=None,
         resample=False,
         joint_from=PAPER_JOINT_FROM,

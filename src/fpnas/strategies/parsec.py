@@ -10,12 +10,12 @@ from fpnas.strategies.base import StrategySettings
 from fpnas.strategies.fp_nas import FpNas
 from fpnas.strategies.fp_nas_paper import PAPER_LOGIT_TRAVEL
 
-__all__ = ["PARSEC_SAMPLES", "parsec"]
+__all__ = ["PARSEC_SAMPLES", "build"]
 
 PARSEC_SAMPLES = 14
 
 
-def parsec(space: SearchSpace, settings: StrategySettings) -> FpNas:
+def build(space: SearchSpace, settings: StrategySettings) -> FpNas:
     """PARSEC for a number of steps; of the other settings none is looked at but an explicit rate."""
     return FpNas(
         space,
@@ -23,6 +23,7 @@ def parsec(space: SearchSpace, settings: StrategySettings) -> FpNas:
         learning_rate=settings.learning_rate or PAPER_LOGIT_TRAVEL / settings.learning_steps,
         paced=False,
         likelihood_scale=1.0,
+        centred=False,
         budget_floor=None,
         resample=False,
         joint_from=0.0,

@@ -13,7 +13,7 @@ from fpnas.distribution import Factorized
 from fpnas.space import SearchSpace
 from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings
 
-__all__ = ["EVALUATIONS", "RandomSearch", "random_search"]
+__all__ = ["EVALUATIONS", "RandomSearch", "build"]
 
 EVALUATIONS = 100
 """Architectures whose accuracy with the shared weights is measured at the end."""
@@ -60,6 +60,6 @@ class RandomSearch:
         """Nothing to do."""
 
 
-def random_search(space: SearchSpace, settings: StrategySettings) -> RandomSearch:
+def build(space: SearchSpace, settings: StrategySettings) -> RandomSearch:
     """Random search in the budget's range."""
     return RandomSearch(space, budget_floor=settings.budget_floor or 0.0)

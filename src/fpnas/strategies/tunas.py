@@ -22,7 +22,7 @@ from fpnas.space import VARIABLES, SearchSpace
 from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
 from fpnas.strategies.fp_nas import LOGIT_TRAVEL
 
-__all__ = ["TuNas", "tunas"]
+__all__ = ["TuNas", "build"]
 
 COST_WEIGHT = 0.10
 BASELINE_DECAY = 0.95
@@ -111,7 +111,7 @@ class TuNas:
         self.baseline = state["baseline"]
 
 
-def tunas(space: SearchSpace, settings: StrategySettings) -> TuNas:
+def build(space: SearchSpace, settings: StrategySettings) -> TuNas:
     """TuNAS for a number of steps: the mean of its growing rate takes a logit as far as in the default strategy."""
     mean_growth = (RATE_GROWTH - 1) / math.log(RATE_GROWTH)
     rate = settings.learning_rate or LOGIT_TRAVEL / settings.learning_steps / mean_growth
