@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from sampled import uniform_indices, uniform_specs
 from torch import Tensor, nn
+from varied import NUM_CLASSES, normal_images, varied_supernet
 
 from fpnas.architecture import Architecture
 from fpnas.network_spec import resolve, round_width
@@ -17,8 +18,6 @@ from fpnas.nn.ops import ACTIVATION_FUNCTIONS
 from fpnas.nn.split_attention import combine_splits
 from fpnas.space import VARIABLES, SearchSpace
 from fpnas.space_file import load_space, parse_space
-
-NUM_CLASSES = 10
 
 # Every kernel, activation and number of splits; widths that expand with one expansion and not with another, widths
 # before a group greater and smaller than its own, a group whose shape never changes, one that only keeps or reshapes.
@@ -92,24 +91,11 @@ SAMPLES = {"tiny": (20, 8), "every-choice": (16, 6), "fbnetv2-f-32": (3, 16)}
 
 
 def _supernet(name: str, dtype: torch.dtype = torch.float64) -> SuperNet:
-    """All weights, biases and running statistics different."""
-    space = parse_space(EVERY_CHOICE, "s") if name == "every-choice" else load_space(name)
-    torch.manual_seed(0)
-    supernet = SuperNet(space, 1, NUM_CLASSES)
-    for module in supernet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None and module.running_var is not None
-            nn.init.normal_(module.running_mean, std=0.3)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.3)
-        elif isinstance(module, nn.Conv2d) and module.bias is not None:
-            nn.init.normal_(module.bias, std=0.3)
-    return supernet.to(dtype)
+    return varied_supernet(parse_space(EVERY_CHOICE, "s") if name == "every-choice" else load_space(name), dtype)
 
 
 def _images(size: int, batch: int = 4, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(batch, 1, size, size, generator=torch.Generator().manual_seed(1)).to(dtype)
+    return normal_images(size, batch, dtype)
 
 
 def _one_hot(space: SearchSpace, row: Tensor) -> list[dict[str, Tensor]]:

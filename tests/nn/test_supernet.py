@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from sampled import uniform_specs
 from torch import Tensor, nn
+from varied import NUM_CLASSES, normal_images, varied_supernet
 
 from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
@@ -19,7 +20,6 @@ from fpnas.space_file import load_space, parse_space
 
 # Architectures per space and the smallest inputs that use every stride.
 SAMPLES = {"tiny": (200, 8), "fbnetv2-f-32": (200, 16), "fbnetv2-f": (10, 32), "fbnetv2-fpp": (30, 32)}
-NUM_CLASSES = 10
 
 # Every kernel, activation and number of splits of one block; and a group whose shape never changes.
 EVERY_CHOICE = """
@@ -53,28 +53,11 @@ stride = 1
 
 
 def _supernet(name: str, dtype: torch.dtype = torch.float32) -> SuperNet:
-    """A supernet with weights, biases and running statistics that are all different."""
-    space = parse_space(EVERY_CHOICE, "s") if name == "every-choice" else load_space(name)
-    torch.manual_seed(0)
-    supernet = SuperNet(space, 1, NUM_CLASSES)
-    for module in supernet.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            assert module.running_mean is not None and module.running_var is not None
-            nn.init.normal_(module.running_mean, std=0.3)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, std=0.3)
-        elif isinstance(module, nn.Conv2d) and module.bias is not None:
-            nn.init.normal_(module.bias, std=0.3)
-    return supernet.to(dtype)
+    return varied_supernet(parse_space(EVERY_CHOICE, "s") if name == "every-choice" else load_space(name), dtype)
 
 
 def _specs(supernet: SuperNet, number: int, input_size: int) -> list[NetworkSpec]:
     return uniform_specs(supernet.space, number, input_size=input_size, in_channels=1, num_classes=NUM_CLASSES)
-
-
-def _images(input_size: int, batch: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(batch, 1, input_size, input_size, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
 def _pairs(
@@ -110,7 +93,7 @@ def _pairs(
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_logits_equal_the_extracted_network_s(name: str) -> None:
     number, input_size = SAMPLES[name]
-    supernet, images = _supernet(name), _images(input_size)
+    supernet, images = _supernet(name), normal_images(input_size)
     for spec in _specs(supernet, number, input_size):
         for mode in (False, True):
             supernet.train(mode)
@@ -121,7 +104,7 @@ def test_logits_equal_the_extracted_network_s(name: str) -> None:
 
 
 def test_every_choice_in_double_precision() -> None:
-    supernet, images = _supernet("every-choice", torch.float64), _images(6, dtype=torch.float64)
+    supernet, images = _supernet("every-choice", torch.float64), normal_images(6, dtype=torch.float64)
     cardinalities = supernet.space.cardinalities
     for count, row in enumerate(product(*map(range, cardinalities[0]))):
         rest = ((count % 2, 0, count // 2 % 2, 0, 0), (count // 3 % 2, 0, count // 5 % 2, 0, 0))
@@ -136,7 +119,7 @@ def test_every_choice_in_double_precision() -> None:
 def test_gradients_and_statistics_equal_and_nothing_else_is_touched(name: str) -> None:
     number, input_size = SAMPLES[name]
     # Double precision: a mistake in the slices shows, rounding amplified by batch norm over few values does not.
-    supernet, images = _supernet(name, torch.float64).train(), _images(input_size, dtype=torch.float64)
+    supernet, images = _supernet(name, torch.float64).train(), normal_images(input_size, dtype=torch.float64)
     labels = torch.tensor([1, 7, 3, 0])
     for spec in _specs(supernet, min(number, 200 if name == "tiny" else 30), input_size):
         network = supernet.extract(spec)
@@ -167,7 +150,7 @@ def test_gradients_and_statistics_equal_and_nothing_else_is_touched(name: str) -
 def test_saved_activations_are_those_of_one_network(name: str, memory_format: torch.memory_format) -> None:
     input_size = SAMPLES[name][1]
     supernet = _supernet(name).to(memory_format=memory_format)
-    images = _images(input_size).to(memory_format=memory_format)
+    images = normal_images(input_size).to(memory_format=memory_format)
     for spec in _specs(supernet, 40, input_size):
         network = supernet.extract(spec).to(memory_format=memory_format)
         assert saved_activation_bytes(supernet, images, spec) <= saved_activation_bytes(network, images)
@@ -190,7 +173,7 @@ def test_every_weight_is_of_use() -> None:
     """A weight that no architecture uses is memory for nothing."""
     for name in ("tiny", "every-choice"):
         supernet = _supernet(name)
-        images = _images(8)
+        images = normal_images(8)
         for spec in _specs(supernet, 300, 8):
             supernet(images, spec).sum().backward()
         unused = [key for key, parameter in supernet.named_parameters() if parameter.grad is None]
@@ -211,7 +194,7 @@ def test_sharing_is_as_documented() -> None:
 
 def test_an_extracted_network_is_a_copy() -> None:
     supernet = _supernet("tiny").eval()
-    spec, images = _specs(supernet, 1, 8)[0], _images(8)
+    spec, images = _specs(supernet, 1, 8)[0], normal_images(8)
     network = supernet.extract(spec)
     before = network(images)
     for parameter in supernet.parameters():
@@ -222,7 +205,7 @@ def test_an_extracted_network_is_a_copy() -> None:
 def test_the_supernet_keeps_no_state_between_architectures() -> None:
     supernet = _supernet("tiny").eval()
     first, *others = _specs(supernet, 5, 8)
-    images = _images(8)
+    images = normal_images(8)
     before = supernet(images, first)
     for spec in others:
         supernet(images, spec)
