@@ -1,6 +1,5 @@
 """Importance weights in high precision, and both gradients against enumeration and closed forms."""
 
-import itertools
 import math
 from decimal import Decimal, getcontext
 
@@ -12,7 +11,6 @@ from enumeration import RAGGED, all_indices, enumerated_probabilities, random_di
 from fpnas.distribution import Distribution, Factorized, Joint
 from fpnas.objective import (
     absolute_costs,
-    advantages,
     architecture_loss,
     hinge_costs,
     importance_weights,
@@ -171,33 +169,3 @@ def test_weight_gradient_is_the_weighted_sum_of_gradients() -> None:
     expected = sum(w * single.numpy() for w, single in zip(weights.tolist(), singles, strict=True))
     assert parameter.grad is not None
     np.testing.assert_allclose(parameter.grad.numpy(), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("kind", [Factorized, Joint])
-@pytest.mark.parametrize("samples", [2, 3])
-def test_advantages_give_the_gradient_of_the_mean_cross_entropy(
-    kind: type[Factorized] | type[Joint], samples: int
-) -> None:
-    """Exactly (K - 1) / K of it over the spread, by the expectation over every possible draw of K samples."""
-    cardinalities = ((2, 2), (1, 3))
-    distribution = random_distribution(kind, cardinalities)
-    everything = all_indices(cardinalities)
-    probabilities = torch.from_numpy(enumerated_probabilities(distribution))
-    losses = torch.randn(len(everything), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    mean = (distribution.log_prob(everything).exp() * losses).sum()
-    (expected,) = torch.autograd.grad(mean, distribution.parameters())
-    total = torch.zeros_like(expected)
-    for drawn in itertools.product(range(len(everything)), repeat=samples):
-        weights = advantages(losses[list(drawn)], spread=0.7)
-        assert weights.sum().item() == pytest.approx(0, abs=1e-12)
-        loss = architecture_loss(weights, distribution.log_prob(everything[list(drawn)]))
-        (gradient,) = torch.autograd.grad(loss, distribution.parameters())
-        total += probabilities[list(drawn)].prod() * gradient
-    torch.testing.assert_close(total, (samples - 1) / samples / 0.7 * expected, rtol=1e-9, atol=1e-12)
-
-
-def test_advantages_are_detached_and_zero_without_any_difference() -> None:
-    losses = torch.tensor([0.3, 0.3], requires_grad=True)
-    weights = advantages(losses, spread=0.0)
-    assert weights.tolist() == [0.0, 0.0] and not weights.requires_grad and weights.dtype == torch.float64
-    assert advantages(torch.tensor([1.0]), spread=0.5).tolist() == [0.0]

@@ -8,7 +8,6 @@ from torch import Tensor
 
 __all__ = [
     "absolute_costs",
-    "advantages",
     "architecture_loss",
     "hinge_costs",
     "importance_weights",
@@ -99,27 +98,6 @@ def sample_weights(log_likelihood_K: Tensor, cost_K: Tensor, beta: float) -> Ten
         raise ValueError("cost_K: a value is negative or not finite")
     total = cost_K.sum()
     return weight_K - beta * cost_K / total if total > 0 else weight_K
-
-
-def advantages(cross_entropy_K: Tensor, spread: float) -> Tensor:
-    """How much better than their mean the samples of a step are, in units of the usual spread, over K.
-
-    As weights of `architecture_loss` they give, in expectation, (K - 1) / K times the gradient of the mean
-    cross-entropy in units of the spread. Importance weights are all positive: every step draws towards what happened
-    to be drawn, and where samples differ little that is all it does. The policy gradient's baseline takes it out.
-
-    Source: Williams, "Simple statistical gradient-following algorithms" (1992); the baseline is the samples' mean.
-
-    Args:
-        cross_entropy_K: of the samples on one batch, nats, shape (K,).
-        spread: usual standard deviation among the samples of a step, nats.
-
-    Returns:
-        Detached float64, shape (K,), with sum 0; zeros where the spread is 0.
-    """
-    cross_entropy_K = cross_entropy_K.detach().double()
-    difference_K = cross_entropy_K.mean() - cross_entropy_K
-    return difference_K / spread / len(difference_K) if spread else torch.zeros_like(difference_K)
 
 
 def architecture_loss(weight_K: Tensor, log_prob_K: Tensor) -> Tensor:

@@ -30,27 +30,23 @@ class FixedSamples:
 
 @dataclass(frozen=True)
 class AdaptiveSamples:
-    """K = max(minimum, floor(fraction * H)): fewer samples as the distribution makes up its mind.
+    """K = max(1, floor(fraction * H)): fewer samples as the distribution makes up its mind.
 
-    Source: FP-NAS, section 3.2; the paper's lambda is `fraction`, its minimum 1.
+    Source: FP-NAS, section 3.2; the paper's lambda is `fraction`.
 
     Args:
         fraction: samples per nat of entropy, above 0.
         maximum: never more than this; None for no limit.
-        minimum: never fewer than this, at least 1.
     """
 
     fraction: float = 0.25
     maximum: int | None = None
-    minimum: int = 1
 
     def __post_init__(self) -> None:
         if not (self.fraction > 0 and math.isfinite(self.fraction)):
             raise ValueError(f"fraction {self.fraction}: a finite number above 0 is expected")
-        if self.minimum < 1:
-            raise ValueError(f"minimum {self.minimum}: at least 1 is expected")
-        if self.maximum is not None and self.maximum < self.minimum:
-            raise ValueError(f"maximum {self.maximum}: at least the minimum, {self.minimum}, is expected")
+        if self.maximum is not None and self.maximum < 1:
+            raise ValueError(f"maximum {self.maximum}: at least 1 is expected")
 
     def __call__(self, entropy_nats: float) -> int:
         """Number of samples at an entropy.
@@ -60,5 +56,5 @@ class AdaptiveSamples:
         """
         if not math.isfinite(entropy_nats):
             raise ValueError(f"entropy_nats {entropy_nats}: a finite number is expected")
-        number = max(self.minimum, math.floor(self.fraction * entropy_nats))
+        number = max(1, math.floor(self.fraction * entropy_nats))
         return number if self.maximum is None else min(number, self.maximum)

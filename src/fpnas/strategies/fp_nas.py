@@ -1,6 +1,6 @@
 """FP-NAS: a learned distribution, sampled in proportion to its entropy, factorized first and joint later.
 
-Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with four changes that `docs/results.md` measures:
+Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/results.md` measures:
 
 - The budget conditions the samples. Eq. 7 subtracts a share of the hinge cost, which draws nobody towards the
   budget from below: shallow networks, which a supernet learns sooner, then win and leave it unused. Here every
@@ -9,9 +9,7 @@ Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with four changes that `docs/re
   holds such architectures alone, so there is no weight of a cost term to set, and networks compete with their equals.
 - One architecture, drawn by its weight, trains the shared weights: an unbiased estimate of the paper's gradient
   over all samples, at the price of one backward pass.
-- The distribution moves by how much better or worse than their mean the samples of a step are (`advantages`):
-  importance weights draw towards whatever was drawn, which is noise where samples differ little.
-- The weights by which that one architecture is drawn are sharper than the mean over a batch (`likelihood_scale`).
+- The likelihood is sharper than the mean over a batch (`likelihood_scale`).
 """
 
 import math
@@ -23,7 +21,7 @@ from torch import Tensor
 
 from fpnas.budget_sampling import sample_within_budget
 from fpnas.distribution import Distribution, Factorized, from_state_dict
-from fpnas.objective import advantages, architecture_loss, hinge_costs, importance_weights, sample_weights
+from fpnas.objective import architecture_loss, hinge_costs, importance_weights, sample_weights
 from fpnas.sampling import AdaptiveSamples
 from fpnas.space import SearchSpace
 from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
@@ -43,9 +41,6 @@ SETTLED_BY = 0.9
 
 PACING_GAIN = 20.0
 MOST_PACING = 3.0
-
-SPREAD_DECAY = 0.95
-"""Of the moving average by which differences between samples are scaled."""
 
 MOST_RATE = 0.25
 """No step moves a logit further: a search of a few steps ends unsettled rather than decided by a batch."""
@@ -76,8 +71,6 @@ class FpNas:
         learning_rate: Adam's rate for the distribution's logits; while the entropy is on its planned line if `paced`.
         paced: whether the rate follows the entropy (`pace`) or is constant.
         likelihood_scale: factor on the mean cross-entropy.
-        centred: whether the distribution moves by how much better or worse than their mean the samples of a step are
-            (`advantages`), or by their importance weights, which all draw towards what was drawn.
         budget_floor: least cost of an architecture that is drawn, as a share of the target; with None any is drawn, and
             the budget acts by the paper's hinge cost (Eq. 7).
         resample: whether one architecture drawn by weight is trained, or every sampled one.
@@ -94,7 +87,6 @@ class FpNas:
         learning_rate: float,
         paced: bool,
         likelihood_scale: float,
-        centred: bool,
         budget_floor: float | None,
         resample: bool,
         joint_from: float,
@@ -103,12 +95,10 @@ class FpNas:
         self.learning_rate = learning_rate
         self.paced = paced
         self.likelihood_scale = likelihood_scale
-        self.centred = centred
         self.budget_floor = budget_floor
         self.resample = resample
         self.joint_from = joint_from
         self._learning_from = 0.0
-        self._spread = 0.0
         self._use(Factorized(space.cardinalities))
         self._initial_entropy = self.distribution.entropy().item()
 
@@ -122,7 +112,6 @@ class FpNas:
             "distribution": self.distribution.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "learning_from": self._learning_from,
-            "spread": self._spread,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -130,7 +119,6 @@ class FpNas:
         self._use(from_state_dict(state["distribution"]))
         self.optimizer.load_state_dict(state["optimizer"])
         self._learning_from = state["learning_from"]
-        self._spread = state["spread"]
 
     def derive(self, tools: DeriveTools) -> Tensor:
         """The most probable architecture within the budget, indices (G, V)."""
@@ -154,11 +142,7 @@ class FpNas:
         log_likelihood_K = -self.likelihood_scale * cross_entropy_K
         weight_K = importance_weights(log_likelihood_K)
         gradient_weight_K = weight_K
-        if self.centred:
-            spread = float(cross_entropy_K.std(correction=0))
-            self._spread = SPREAD_DECAY * self._spread + (1 - SPREAD_DECAY) * spread if self._spread else spread
-            gradient_weight_K = advantages(cross_entropy_K, self._spread)
-        elif self.budget_floor is None:
+        if self.budget_floor is None:
             hinge_K = hinge_costs(tools.costs.cost(indices_KGV), tools.target)
             gradient_weight_K = sample_weights(log_likelihood_K, hinge_K, HINGE_WEIGHT)
         self.optimizer.zero_grad()
@@ -205,16 +189,13 @@ class FpNas:
 
 
 def build(space: SearchSpace, settings: StrategySettings) -> FpNas:
-    """The default strategy, as it is set; with the paper's hinge (no `budget_floor`) its importance weights, too."""
-    centred = settings.budget_floor is not None
+    """The default strategy, as it is set."""
     return FpNas(
         space,
-        # A single sample is its own mean, and teaches nothing.
-        number_of_samples=AdaptiveSamples(settings.samples_per_nat, minimum=2 if centred else 1),
+        number_of_samples=AdaptiveSamples(settings.samples_per_nat),
         learning_rate=settings.learning_rate or LOGIT_TRAVEL / settings.learning_steps,
         paced=True,
         likelihood_scale=settings.likelihood_scale,
-        centred=centred,
         budget_floor=settings.budget_floor,
         resample=settings.resample,
         joint_from=settings.joint_from,

@@ -23,7 +23,6 @@ def build(space: SearchSpace, settings: StrategySettings) -> FpNas:
         learning_rate=settings.learning_rate or PAPER_LOGIT_TRAVEL / settings.learning_steps,
         paced=False,
         likelihood_scale=1.0,
-        centred=False,
         budget_floor=None,
         resample=False,
         joint_from=0.0,
