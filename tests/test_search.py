@@ -29,6 +29,7 @@ from fpnas.strategies import STRATEGIES, DeriveTools, StepTools, StrategySetting
 from fpnas.strategies.base import most_probable
 from fpnas.training.data import DataSet, ImagesInMemory
 from fpnas.training.load import load_data
+from fpnas.training.supernet_trainer import SuperNetTrainer
 
 SPACE = load_space("tiny")
 STEPS = 33
@@ -282,3 +283,18 @@ def test_half_that_leaves_a_batch_of_one_image_on_maps_of_one_pixel() -> None:
     data = load_data("digits", max_images=514, image_size=4, parts=("train",))
     config = search_config(Path("unused"), target_macs="60k", epochs=1, warmup_epochs=0, batch_size=128)
     assert search(SPACE, data, config).macs <= 60_000
+
+
+def test_shortcuts_fade_in_the_warm_up_and_are_gone_when_the_distribution_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    train_weights = SuperNetTrainer.train_weights
+
+    def watched(trainer: SuperNetTrainer, *arguments: Any) -> Tensor:
+        seen.append(trainer.supernet.shortcut)
+        return train_weights(trainer, *arguments)
+
+    monkeypatch.setattr(SuperNetTrainer, "train_weights", watched)
+    search(SPACE, digits(), search_config(tmp_path / "run", epochs=6, warmup_epochs=4))
+    assert seen == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]

@@ -167,6 +167,7 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         for step in range(total_steps):
             done = step / total_steps
             set_learning_rate(trainer.optimizer, config.learning_rate * warm_up_cosine(done, LEARNING_RATE_RISE))
+            supernet.shortcut = max(0.0, 1 - step / warm_up_steps) if warm_up_steps else 0.0
             figures = strategy.step(
                 StepTools(
                     progress=done,

@@ -16,6 +16,7 @@ from fpnas.nn import Network, SuperNet
 from fpnas.nn.activation_memory import saved_activation_bytes
 from fpnas.nn.network import ConvNorm
 from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
+from fpnas.nn.supernet import SuperBlock
 from fpnas.space_file import load_space, parse_space
 
 # Architectures per space and the smallest inputs that use every stride.
@@ -210,6 +211,24 @@ def test_the_supernet_keeps_no_state_between_architectures() -> None:
     for spec in others:
         supernet(images, spec)
     assert torch.equal(supernet(images, first), before)
+
+
+def test_a_shortcut_adds_the_bypass_where_the_shape_changes() -> None:
+    supernet = _supernet("every-choice", torch.float64)
+    for spec in _specs(supernet, 40, 6):
+        images = normal_images(6, dtype=torch.float64)
+        own = supernet(images, spec)
+        supernet.shortcut = 0.5
+        with_shortcut = supernet(images, spec)
+        supernet.shortcut = 0.0
+        reshapes = [block.kernel > 0 and not block.keeps_shape for block in spec.blocks]
+        assert torch.equal(own, with_shortcut) != any(reshapes)
+        block, module = spec.blocks[0], supernet.blocks[0]
+        assert isinstance(module, SuperBlock)
+        if block.kernel:
+            features = torch.randn(2, block.in_channels, 6, 6, dtype=torch.float64)
+            added = module(features, block, 0.5) - module(features, block)
+            torch.testing.assert_close(added, 0.5 * module.bypass(features, block.channels, block.stride))
 
 
 def test_other_heads_are_refused() -> None:

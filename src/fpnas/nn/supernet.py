@@ -101,7 +101,7 @@ class SuperBlock(nn.Module):
         assert isinstance(layer, SlicedAttention)
         return layer
 
-    def forward(self, images: Tensor, block: BlockSpec) -> Tensor:
+    def forward(self, images: Tensor, block: BlockSpec, shortcut: float = 0.0) -> Tensor:
         if block.kernel == 0:
             return images if block.keeps_shape else self.bypass(images, block.channels, block.stride)
         activate = ACTIVATION_FUNCTIONS[block.activation]
@@ -110,7 +110,11 @@ class SuperBlock(nn.Module):
         if block.splits:
             features = self._attend(features, block)
         features = self.project(features, block.channels)
-        return features + images if block.keeps_shape else features
+        if block.keeps_shape:
+            return features + images
+        if shortcut and hasattr(self, "bypass"):
+            return features + shortcut * self.bypass(images, block.channels, block.stride)
+        return features
 
     def _attend(self, features: Tensor, block: BlockSpec) -> Tensor:
         weight1, bias1, weight2, bias2 = self.attention_of(block).slices(block.hidden, block.bottleneck)
@@ -151,6 +155,12 @@ class SuperNet(nn.Module):
         in_channels: of the images.
         num_classes: of the classifier.
 
+    Attributes:
+        shortcut: factor on the bypass of a block that changes the shape, added to what the block's layers give; 0
+            for the networks of the space. A bypass and the layers it stands in for have no input in common that is
+            passed on, as a residual block has, so whatever follows has to learn to read every combination of them.
+            With a shortcut all combinations share the bypass; faded out, it leaves layers that stand in for it.
+
     Raises:
         ValueError: the space's head is not of kind `conv`, the only one the supernet shares.
     """
@@ -160,6 +170,7 @@ class SuperNet(nn.Module):
         if space.head.kind != "conv":
             raise ValueError(f"head kind {space.head.kind!r}: a supernet needs 'conv'")
         self.space = space
+        self.shortcut = 0.0
         self.stem = SlicedConvNorm(in_channels, space.stem.channels, space.stem.kernel)
         blocks = []
         widths: tuple[int, ...] = (space.stem.channels,)
@@ -177,13 +188,13 @@ class SuperNet(nn.Module):
         """Logits (B, classes) of normalised images (B, C, H, W) under one network of the space."""
         features = ACTIVATION_FUNCTIONS[spec.stem.activation](self.stem(images, spec.stem.channels, spec.stem.stride))
         for module, block in zip(self.blocks, spec.blocks, strict=True):
-            features = module(features, block)
+            features = module(features, block, self.shortcut)
         features = ACTIVATION_FUNCTIONS[spec.head.activation](self.head(features, spec.head.channels))
         return self.classifier(features.mean((2, 3)))
 
     @torch.no_grad()
     def extract(self, spec: NetworkSpec) -> Network:
-        """A standalone network with copies of the weights that `forward(images, spec)` uses."""
+        """A standalone network with copies of the weights that `forward(images, spec)` uses without a shortcut."""
         network = build_network(spec).to(self.classifier.weight)
         self.stem.copy_to(network.stem.conv, network.stem.norm, spec.in_channels, spec.stem.channels)
         for source, target, block in zip(self.blocks, network.blocks, spec.blocks, strict=True):
