@@ -1,30 +1,31 @@
-"""What every strategy's search costs and finds: the same data, space, budget, epochs and threads, one after another.
-
-Each search runs in a fresh process; then the network found is trained by the recipe of the ground-truth table
-(`ground_truth.py`) and tested. Rows are appended to `--output` as they come, and what is there is not done again.
+"""What every strategy's search costs and finds: the same data, space, budget, epochs and threads.
 
     python benchmarks/search_efficiency.py --quick --json
-    python benchmarks/search_efficiency.py --epochs 18 --seeds 3 --output rows.jsonl
+    python benchmarks/search_efficiency.py --seeds 3
 
-`--quick` takes 5 epochs of 8 steps and trains nothing: schedules are shares of a search, so that the ratios of cost are
-those of longer searches, but for fixed costs; accuracies mean nothing then. `fp-nas-paper` and `parsec` keep the rate
-that they have in a search of the usual length (at one fitted to 32 steps their distributions collapse in a few of
-them), so what is measured is the start of their schedule, where `fp-nas-paper` draws as many samples as `parsec`.
+Whole searches are the experiment `strategies` of `searches.py`: each in a fresh process with one thread, rows kept in
+its file, what is there not done again; what is found is trained and tested, twice.
 
-Activation memory is that of a training step: for strategies that sample, the most of 30 architectures drawn as they
-draw them at the start, where they are largest; for `fbnetv2`, of all choices at once.
+`--quick` searches for 5 epochs of 8 steps, in a quarter of an hour, and trains nothing: schedules are shares of a
+search, so that the ratios of cost are those of longer searches, but for fixed costs. `fp-nas-paper` and `parsec` keep
+the rate that they have in a search of the usual length (at one fitted to 32 steps their distributions collapse in a
+few of them), so what is measured is the start of their schedule, where `fp-nas-paper` draws as many as `parsec`.
+
+Activation memory is that of a training step at a batch of 128: for strategies that sample, the most of 30 architectures
+drawn as they draw them at the start, where they are largest, shortcuts of the warm-up included; for `fbnetv2`, of all
+choices at once.
 """
 
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from ground_truth import IMAGES, SPACE, TARGET, load_images, train_by_recipe
+from ground_truth import SPACE, TARGET
+from searches import SEEDS, TABLE, in_fresh_process, plans, read_searches, run, spread
 
 from fpnas.architecture import Architecture
 from fpnas.budget_sampling import sample_within_budget
@@ -42,9 +43,8 @@ from fpnas.strategies.fp_nas_paper import PAPER_LOGIT_TRAVEL
 from fpnas.training.load import load_data
 
 QUICK_EPOCHS, QUICK_STEPS, BATCH = 5, 8, 128
-# What a strategy is set to beside the common settings: TuNAS judges its one sample on four times the training batch.
-OWN_SETTINGS: dict[str, dict[str, Any]] = {"tunas": {"architecture_batch_size": 4 * BATCH}}
-QUICK_SETTINGS = {
+# TuNAS judges its one sample on four times the training batch.
+QUICK_SETTINGS: dict[str, dict[str, Any]] = {"tunas": {"architecture_batch_size": 4 * BATCH}} | {
     name: {"architecture_learning_rate": PAPER_LOGIT_TRAVEL / 2800} for name in ("fp-nas-paper", "parsec")
 }
 # These draw from the whole space, whatever the budget.
@@ -71,6 +71,7 @@ def activation_bytes(strategy: str, architectures: int = 30) -> int:
     """Bytes kept by a training step of a strategy."""
     space = load_space(SPACE)
     supernet = SuperNet(space, space.in_channels, space.num_classes).to(memory_format=torch.channels_last)
+    supernet.shortcut = 1.0
     images = torch.randn(BATCH, space.in_channels, space.input_size, space.input_size)
     images = images.to(memory_format=torch.channels_last)
     if strategy == "fbnetv2":
@@ -83,84 +84,47 @@ def activation_bytes(strategy: str, architectures: int = 30) -> int:
     return max(saved_activation_bytes(supernet, images, resolve(space, Architecture.of(row))) for row in drawn)
 
 
-def run_one(strategy: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """One search, and unless `--quick` the training of what it found; in this process."""
-    torch.set_num_threads(options.threads)
-    images = 2 * BATCH * QUICK_STEPS if options.quick else options.max_images
+def search_quickly(strategy: str) -> dict[str, Any]:
+    """The cost of a search of 40 steps; in this process."""
+    torch.set_num_threads(1)
     config = SearchConfig(
-        **{
-            "data": "fashion-mnist",
-            "space": SPACE,
-            "target_macs": str(TARGET),
-            "output": Path(),
-            "strategy": strategy,
-            "seed": seed,
-            "epochs": QUICK_EPOCHS if options.quick else options.epochs,
-            "batch_size": BATCH,
-            "threads": options.threads,
-            "quiet": True,
-        }
-        | OWN_SETTINGS.get(strategy, {})
-        | (QUICK_SETTINGS.get(strategy, {}) if options.quick else {})
+        data="fashion-mnist",
+        space=SPACE,
+        target_macs=str(TARGET),
+        output=Path(),
+        strategy=strategy,
+        epochs=QUICK_EPOCHS,
+        batch_size=BATCH,
+        threads=1,
+        quiet=True,
+        **QUICK_SETTINGS.get(strategy, {}),
     )
-    dataset = load_data("fashion-mnist", max_images=images, seed=0, parts=("train",))
+    dataset = load_data("fashion-mnist", max_images=2 * BATCH * QUICK_STEPS, seed=0, parts=("train",))
     result = search(load_space(SPACE), dataset, config)
-    accuracy = None
-    if not options.quick:
-        trained = load_images()
-        accuracy = statistics.mean(train_by_recipe(result.network, trained, seed=number) for number in (0, 1))
     return {
-        "strategy": strategy,
-        "seed": seed,
+        "variant": strategy,
         "samples": result.samples,
         "forward_passes": result.forward_passes,
         "backward_passes": result.backward_passes,
-        "search_seconds": round(result.seconds, 2),
-        "activation_bytes": activation_bytes(strategy),
+        "seconds": round(result.seconds, 2),
         "macs": result.macs,
-        "budget_share": round(result.budget_share, 4),
-        "entropy_nats": round(result.entropy_nats, 3),
-        "test_accuracy": accuracy,
     }
-
-
-def run_all(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every strategy and seed, each in a fresh process; seeds in the outer loop."""
-    output: Path | None = options.output
-    rows = [json.loads(line) for line in output.read_text().splitlines()] if output and output.exists() else []
-    done = {(row["strategy"], row["seed"]) for row in rows}
-    for seed in range(1 if options.quick else options.seeds):
-        for strategy in options.strategies:
-            if (strategy, seed) in done:
-                continue
-            command = [sys.executable, __file__, "--one", strategy, str(seed), "--threads", str(options.threads)]
-            command += ["--epochs", str(options.epochs), "--max-images", str(options.max_images)]
-            command += ["--quick"] if options.quick else []
-            answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            rows.append(json.loads(answer))
-            print(answer.strip(), file=sys.stderr, flush=True)
-            if output:
-                with output.open("a") as file:
-                    file.write(answer.strip() + "\n")
-    return rows
 
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Means over seeds, and how many times the default strategy's cost each strategy takes."""
-    by_strategy = {row["strategy"]: [r for r in rows if r["strategy"] == row["strategy"]] for row in rows}
+    by_strategy = {row["variant"]: [r for r in rows if r["variant"] == row["variant"]] for row in rows}
 
     def mean(strategy: str, figure: str) -> float:
         return statistics.mean(row[figure] for row in by_strategy[strategy])
 
-    columns = ("samples", "forward_passes", "backward_passes", "search_seconds", "activation_bytes", "macs")
+    columns = ("samples", "forward_passes", "backward_passes", "seconds", "activation_bytes", "macs")
     for strategy, mine in by_strategy.items():
         figures = ", ".join(f"{column} {mean(strategy, column):,.0f}" for column in columns)
-        if mine[0]["test_accuracy"] is not None:
-            accuracies = [row["test_accuracy"] for row in mine]
-            spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-            figures += f", test {statistics.mean(accuracies):.2f}%{spread}"
+        if "top1" in mine[0]:
+            figures += f", test {spread([statistics.mean(row['top1']) for row in mine], 2)}%"
         if "fp-nas" in by_strategy:
-            seconds = mean(strategy, "search_seconds") / mean("fp-nas", "search_seconds")
+            seconds = mean(strategy, "seconds") / mean("fp-nas", "seconds")
             memory = mean(strategy, "activation_bytes") / mean("fp-nas", "activation_bytes")
             figures += f"; {seconds:.2f} times the seconds and {memory:.2f} times the activations of fp-nas"
         print(f"{strategy} ({len(mine)} seeds): {figures}")
@@ -171,22 +135,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("strategies", nargs="*", default=[], help="all when left out")
     parser.add_argument("--quick", action="store_true", help="ratios of cost alone, in a quarter of an hour")
-    parser.add_argument("--epochs", type=int, default=18)
-    parser.add_argument("--max-images", type=int, default=IMAGES)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path, help="JSON lines; goes on with what is there")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help=f"of whole searches, up to {len(SEEDS)}")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--one", nargs=2, metavar=("STRATEGY", "SEED"), help="one search, in this process")
     options = parser.parse_args()
     options.strategies = options.strategies or list(STRATEGIES)
     for strategy in options.strategies:
         if strategy not in STRATEGIES:
             parser.error(f"strategy {strategy}: one of {', '.join(STRATEGIES)} is accepted")
-    if options.one:
-        print(json.dumps(run_one(options.one[0], int(options.one[1]), options)))
-        return
-    rows = run_all(options)
+    if options.quick:
+        rows = []
+        for strategy in options.strategies:
+            rows.append(in_fresh_process(search_quickly, strategy))
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    else:
+        wanted = [
+            plan for plan in plans()["strategies"] if plan.variant in options.strategies and plan.seed < options.seeds
+        ]
+        run(wanted, TABLE, (0, 1))
+        named = {(plan.experiment, plan.variant, plan.seed) for plan in wanted}
+        rows = [row for row in read_searches() if (row["experiment"], row["variant"], row["seed"]) in named]
+    memory = {strategy: activation_bytes(strategy) for strategy in options.strategies}
+    rows = [{**row, "activation_bytes": memory[row["variant"]]} for row in rows]
     if options.json:
         print(json.dumps({"rows": rows}, indent=2))
     else:

@@ -1,0 +1,253 @@
+"""Whole searches, one row of a file each: what they cost, how they went, what they found, and how well that trains.
+
+    python benchmarks/searches.py list                       # every experiment, its searches, and which are done
+    python benchmarks/searches.py run EXPERIMENT [...]       # what is left of them; can be stopped at any time
+    python benchmarks/searches.py report [EXPERIMENT ...]    # means over seeds, with their spread
+
+Rows go to `searches.jsonl` beside this file (`--output`). Every search runs in a fresh process with one thread; several
+processes can share the work (`--share 0/2` and `--share 1/2`). What is found is trained by the recipe of the table
+(`ground_truth.py`), two training seeds, and placed in it.
+
+Seconds are of the processor, so that work beside a search counts less than in wall time.
+"""
+
+import argparse
+import datetime
+import fcntl
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from ground_truth import EPOCHS, SPACE, TARGET, encode, load_images, read_rows, train_by_recipe
+
+from fpnas.runtime.metrics import read_metrics
+from fpnas.sampling import AdaptiveSamples, FixedSamples
+from fpnas.search import run_search
+from fpnas.search_config import SearchConfig
+from fpnas.space import SearchSpace
+from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas_paper, parsec
+
+Argument = TypeVar("Argument")
+TABLE = Path(__file__).with_suffix(".jsonl")
+SEEDS = (0, 1, 2)
+
+# 3,510 steps, as many as a search of the usual length has, at a quarter of its batch: what the strategies that train
+# every sample cost can be paid for whole runs, and their schedules, which count steps, keep their course.
+SMALL_STEPS: dict[str, Any] = {
+    "batch_size": 32,
+    "architecture_batch_size": 32,
+    "max_images": 11_232,
+    "epochs": 20,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One search: what it is called, its seed, and the settings that are not the default."""
+
+    experiment: str
+    variant: str
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
+
+
+def _with_samples(
+    build: Callable[[SearchSpace, StrategySettings], Any], number_of_samples: Callable[[float], int]
+) -> Callable[[SearchSpace, StrategySettings], Strategy]:
+    """A strategy of the paper's form with another number of samples."""
+
+    def built(space: SearchSpace, settings: StrategySettings) -> Strategy:
+        strategy = build(space, settings)
+        strategy.number_of_samples = number_of_samples
+        return strategy
+
+    return built
+
+
+FIXED = {f"parsec-{samples}": _with_samples(parsec.build, FixedSamples(samples)) for samples in (4, 8)}
+ADAPTIVE = {
+    f"fp-nas-paper-1/{part}": _with_samples(fp_nas_paper.build, AdaptiveSamples(1 / part)) for part in (16, 8, 2)
+}
+
+
+def _every(experiment: str, variants: dict[str, dict[str, Any]], seeds: Iterable[int] = SEEDS) -> list[Plan]:
+    """Seeds in the outer loop: after each round all variants have been searched equally often."""
+    return [Plan(experiment, variant, seed, settings) for seed in seeds for variant, settings in variants.items()]
+
+
+def plans() -> dict[str, list[Plan]]:
+    """The searches of every experiment."""
+    # TuNAS judges its one sample on four times the training batch.
+    own: dict[str, dict[str, Any]] = {"tunas": {"architecture_batch_size": 4 * SMALL_STEPS["batch_size"]}}
+    strategies = ("fp-nas", "fp-nas-paper", "parsec", "fbnetv2", "tunas", "random", "evolution")
+    return {
+        "default": _every("default", {"fp-nas": {}}, range(5)),
+        "strategies": _every(
+            "strategies", {name: {"strategy": name} | SMALL_STEPS | own.get(name, {}) for name in strategies}
+        ),
+        "samples": _every("samples", {name: {"strategy": name} | SMALL_STEPS for name in (*FIXED, *ADAPTIVE)}, (0,)),
+        "equal-seconds": _every(
+            "equal-seconds",
+            {
+                "tunas": {"strategy": "tunas", "architecture_batch_size": 512},
+                "random": {"strategy": "random"},
+                "evolution": {"strategy": "evolution"},
+            },
+        ),
+        "distribution": _every(
+            "distribution",
+            {
+                "joint": {"joint_from": 0.0},
+                "switch at 0.25": {"joint_from": 0.25},
+                "switch at 0.75": {"joint_from": 0.75},
+                "factorized": {"joint_from": 1.0},
+            },
+        ),
+        "fine": _every("fine", {"fp-nas": {"space": "fbnetv2-f-32-fine"}}),
+    }
+
+
+def search_and_train(plan: Plan) -> dict[str, Any]:
+    """The row of a plan, in this process."""
+    torch.set_num_threads(1)
+    STRATEGIES.update(FIXED | ADAPTIVE)
+    with tempfile.TemporaryDirectory() as folder:
+        settings: dict[str, Any] = {
+            "data": "fashion-mnist",
+            "space": SPACE,
+            "target_macs": str(TARGET),
+            "threads": 1,
+            "quiet": True,
+        }
+        config = SearchConfig(output=Path(folder) / "run", seed=plan.seed, **(settings | plan.settings))
+        begin = time.process_time()
+        result = run_search(config)
+        seconds = time.process_time() - begin
+        epochs = [record for record in read_metrics(config.output / "metrics.jsonl") if "epoch" in record]
+    images = load_images()
+    return {
+        "experiment": plan.experiment,
+        "variant": plan.variant,
+        "seed": plan.seed,
+        "settings": plan.settings,
+        "date": datetime.date.today().isoformat(),
+        "samples": result.samples,
+        "forward_passes": result.forward_passes,
+        "backward_passes": result.backward_passes,
+        "seconds": round(seconds, 1),
+        "macs": result.macs,
+        "budget_share": round(result.budget_share, 4),
+        "entropy_nats": round(result.entropy_nats, 3),
+        "converged": result.converged,
+        "supernet_top1": result.supernet_top1,
+        "entropies": [round(record["entropy_nats"], 2) for record in epochs],
+        "samples_by_epoch": [record["samples_so_far"] for record in epochs],
+        "architecture": encode(result.architecture),
+        "top1": [train_by_recipe(result.network, images, seed=seed) for seed in (0, 1)],
+    }
+
+
+def read_searches(path: Path = TABLE) -> list[dict[str, Any]]:
+    """The rows of a file; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append(row: dict[str, Any], path: Path) -> None:
+    """Add a row, whole or not at all, whichever processes write at the same time."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(row) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def in_fresh_process(function: Callable[[Argument], dict[str, Any]], argument: Argument) -> dict[str, Any]:
+    """What a function of this or an importing module returns in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, argument).result()
+
+
+def run(chosen: list[Plan], path: Path, share: tuple[int, int]) -> None:
+    """Do what is left, each search in a fresh process."""
+    for number, plan in enumerate(chosen):
+        done = {(row["experiment"], row["variant"], row["seed"]) for row in read_searches(path)}
+        if number % share[1] != share[0] or (plan.experiment, plan.variant, plan.seed) in done:
+            continue
+        row = in_fresh_process(search_and_train, plan)
+        append(row, path)
+        print(
+            f"{plan.experiment}, {plan.variant}, seed {plan.seed}: {statistics.mean(row['top1']):.2f}%, "
+            f"{row['samples']} samples, {row['seconds']:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def percentile(top1: float) -> float:
+    """Percent of the networks of the table that are better."""
+    values = [row.top1 for row in read_rows() if row.epochs == EPOCHS and row.seed == 0]
+    return 100 * sum(value > top1 for value in values) / len(values)
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Mean ± deviation."""
+    text = f"{statistics.mean(values):,.{digits}f}"
+    return f"{text} ± {statistics.stdev(values):,.{digits}f}" if len(values) > 1 else text
+
+
+def report(experiments: list[str], rows: list[dict[str, Any]]) -> None:
+    """A line per variant."""
+    for experiment in experiments:
+        variants = {row["variant"]: None for row in rows if row["experiment"] == experiment}
+        for variant in variants:
+            mine = [row for row in rows if row["experiment"] == experiment and row["variant"] == variant]
+            accuracies = [statistics.mean(row["top1"]) for row in mine]
+            print(
+                f"{experiment}, {variant} ({len(mine)} seeds): test {spread(accuracies, 2)}%, "
+                f"in the best {spread([percentile(accuracy) for accuracy in accuracies], 1)}% of the table, "
+                f"samples {spread([row['samples'] for row in mine], 0)}, "
+                f"seconds {spread([row['seconds'] for row in mine], 0)}, "
+                f"{spread([row['entropy_nats'] for row in mine], 1)} nats, "
+                f"{spread([100 * row['budget_share'] for row in mine], 1)}% of the budget"
+            )
+
+
+def main() -> None:
+    """Command line."""
+    known = plans()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("list", "run", "report"))
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(known)}; all if left out")
+    parser.add_argument("--share", default="0/1", help="which share of how many, e.g. 0/2")
+    parser.add_argument("--output", type=Path, default=TABLE)
+    arguments = parser.parse_args()
+    experiments = arguments.experiments or list(known)
+    for name in experiments:
+        if name not in known:
+            parser.error(f"experiment {name}: one of {', '.join(known)} is accepted")
+    chosen = [plan for name in experiments for plan in known[name]]
+    rows = read_searches(arguments.output)
+    if arguments.action == "list":
+        done = {(row["experiment"], row["variant"], row["seed"]) for row in rows}
+        for plan in chosen:
+            mark = "done" if (plan.experiment, plan.variant, plan.seed) in done else "to do"
+            print(f"{mark:5}  {plan.experiment}, {plan.variant}, seed {plan.seed}")
+    elif arguments.action == "report":
+        report(experiments, rows)
+    else:
+        index, count = map(int, arguments.share.split("/"))
+        run(chosen, arguments.output, (index, count))
+
+
+if __name__ == "__main__":
+    main()
