@@ -1,14 +1,16 @@
-"""How soon a supernet learns, with and without choices that start out alike (`SuperBlock.align_choices`).
+"""How soon a supernet learns: with and without choices that start out alike (`SuperBlock.align_choices`), and with and
+without a shortcut that fades (`SuperNet.shortcut`).
 
     python benchmarks/supernet_start.py [--steps 600] [--seeds 2] [--threads 1] [--json]
 
 Random architectures of the budget are trained, one a step; measured is the mean cross-entropy of 16 other ones on
-512 images of the architecture half, batch norm by the batch's statistics.
+512 images of the architecture half, without a shortcut, batch norm by the batch's statistics.
 """
 
 import argparse
 import json
 import sys
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -28,7 +30,7 @@ from fpnas.training.supernet_trainer import SuperNetTrainer
 SPACE, TARGET, LEARNING_RATE = "fbnetv2-f-32", 2_500_000, 0.3
 
 
-def measure(steps: int, seed: int, aligned: bool) -> float:
+def measure(steps: int, seed: int, *, aligned: bool, shortcut: bool) -> float:
     """Cross-entropy of held-out architectures, nats, after that many steps."""
     dataset = load_data("fashion-mnist", parts=("train",))
     data: dict[str, Any] = {"input_size": dataset.image_size, "in_channels": 1, "num_classes": 10}
@@ -54,7 +56,9 @@ def measure(steps: int, seed: int, aligned: bool) -> float:
     for step in range(steps):
         # The rate of the first steps of a search ten times as long.
         set_learning_rate(optimizer, LEARNING_RATE * warm_up_cosine(step / (10 * steps), 0.01))
+        supernet.shortcut = 1 - step / steps if shortcut else 0.0
         trainer.train_weights(*images.weight_batch(), draw(1, "step", step), torch.ones(1))
+    supernet.shortcut = 0.0
     return float(trainer.judge(*images.architecture_batch(), draw(16, "held out"))[0].mean())
 
 
@@ -69,10 +73,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     rows = []
     for seed in range(arguments.seeds):
-        for aligned in (True, False):
-            nats = measure(arguments.steps, seed, aligned)
-            rows.append({"aligned": aligned, "seed": seed, "steps": arguments.steps, "cross_entropy": nats})
-            print(f"seed {seed}, {'aligned' if aligned else 'unrelated'} starts: {nats:.3f} nats", file=sys.stderr)
+        for aligned, shortcut in product((False, True), repeat=2):
+            nats = measure(arguments.steps, seed, aligned=aligned, shortcut=shortcut)
+            row = {"seed": seed, "steps": arguments.steps, "aligned": aligned, "shortcut": shortcut}
+            rows.append({**row, "cross_entropy": nats})
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     if arguments.json:
         print(json.dumps({"rows": rows}, indent=2))
 

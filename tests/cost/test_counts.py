@@ -20,7 +20,7 @@ from fpnas.space_file import load_space
 DATA = Path(__file__).parents[1] / "data"
 
 # Beside each space's own input: sizes at which no stride divides evenly, and other channels and classes.
-OTHER_INPUTS = {"tiny": 11, "fbnetv2-f-32": 17}
+OTHER_INPUTS = {"tiny": 11, "fbnetv2-f-32": 17, "fbnetv2-f-32-fine": 17, "fbnetv2-fpp-32": 17}
 ODD_SIZE = 75
 
 
