@@ -23,13 +23,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from ground_truth import EPOCHS, SPACE, TARGET, encode, load_images, read_rows, train_by_recipe
 
+from fpnas.network_spec import NetworkSpec
 from fpnas.runtime.metrics import read_metrics
 from fpnas.sampling import AdaptiveSamples, FixedSamples
 from fpnas.search import run_search
@@ -113,8 +114,25 @@ def plans() -> dict[str, list[Plan]]:
                 "factorized": {"joint_from": 1.0},
             },
         ),
-        "fine": _every("fine", {"fp-nas": {"space": "fbnetv2-f-32-fine"}}),
+        "spaces": _every(
+            "spaces",
+            {
+                "widths alone": {"space": "spaces/fbnetv2-f-32-widths.toml"},
+                "fine": {"space": "fbnetv2-f-32-fine"},
+                "split attention": {"space": "fbnetv2-fpp-32"},
+            },
+        ),
+        "budgets": _every(
+            "budgets", {name: {"strategy": name, "target_macs": "5M"} | SMALL_STEPS for name in ("fp-nas", "fbnetv2")}
+        ),
     }
+
+
+def with_splits(spec: NetworkSpec, splits: int) -> NetworkSpec:
+    """The network with this number of splits in every block that is not bypassed."""
+    return replace(
+        spec, blocks=tuple(replace(block, splits=splits) if block.kernel else block for block in spec.blocks)
+    )
 
 
 def search_and_train(plan: Plan) -> dict[str, Any]:
@@ -129,12 +147,21 @@ def search_and_train(plan: Plan) -> dict[str, Any]:
             "threads": 1,
             "quiet": True,
         }
-        config = SearchConfig(output=Path(folder) / "run", seed=plan.seed, **(settings | plan.settings))
+        settings |= plan.settings
+        if settings["space"].endswith(".toml"):
+            settings["space"] = str(Path(__file__).parent / settings["space"])
+        config = SearchConfig(output=Path(folder) / "run", seed=plan.seed, **settings)
         begin = time.process_time()
         result = run_search(config)
         seconds = time.process_time() - begin
         epochs = [record for record in read_metrics(config.output / "metrics.jsonl") if "epoch" in record]
     images = load_images()
+
+    def trained(spec: NetworkSpec) -> list[float]:
+        return [train_by_recipe(spec, images, seed=seed) for seed in (0, 1)]
+
+    # Table 7 of the paper: what was found, with the same number of splits everywhere instead.
+    uniform_splits = (0, 1, 2, 4) if plan.variant == "split attention" else ()
     return {
         "experiment": plan.experiment,
         "variant": plan.variant,
@@ -153,7 +180,8 @@ def search_and_train(plan: Plan) -> dict[str, Any]:
         "entropies": [round(record["entropy_nats"], 2) for record in epochs],
         "samples_by_epoch": [record["samples_so_far"] for record in epochs],
         "architecture": encode(result.architecture),
-        "top1": [train_by_recipe(result.network, images, seed=seed) for seed in (0, 1)],
+        "top1": trained(result.network),
+        "top1_with_splits": {splits: trained(with_splits(result.network, splits)) for splits in uniform_splits},
     }
 
 
