@@ -128,6 +128,11 @@ def plans() -> dict[str, list[Plan]]:
     }
 
 
+def space_path(name: str) -> str:
+    """A space's name, or the path of a file in a folder beside this one."""
+    return str(Path(__file__).parent / name) if name.endswith(".toml") else name
+
+
 def with_splits(spec: NetworkSpec, splits: int) -> NetworkSpec:
     """The network with this number of splits in every block that is not bypassed."""
     return replace(
@@ -148,8 +153,7 @@ def search_and_train(plan: Plan) -> dict[str, Any]:
             "quiet": True,
         }
         settings |= plan.settings
-        if settings["space"].endswith(".toml"):
-            settings["space"] = str(Path(__file__).parent / settings["space"])
+        settings["space"] = space_path(settings["space"])
         config = SearchConfig(output=Path(folder) / "run", seed=plan.seed, **settings)
         begin = time.process_time()
         result = run_search(config)
