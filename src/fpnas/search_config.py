@@ -27,7 +27,7 @@ class SearchConfig:
         seed: of everything random.
         epochs: passes over the half of the training images that the weights learn from; when left out, those that make
             about 3,500 steps, but from 5 to 100.
-        warmup_epochs: epochs at the start in which only the weights learn; a fifth of the epochs when left out.
+        warmup_epochs: epochs at the start in which only the weights learn; two fifths of the epochs when left out.
         batch_size: images of a weight step.
         architecture_batch_size: images every sampled architecture is judged by in an architecture step.
         learning_rate: peak rate of the weights (SGD with Nesterov momentum 0.9, cosine).
@@ -84,7 +84,7 @@ class SearchConfig:
         """The same with `epochs` and `warmup_epochs` filled in. Raises UserError if they don't fit each other."""
         wanted = math.ceil(USUAL_STEPS / steps_per_epoch)
         epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, wanted)) if self.epochs is None else self.epochs
-        warmup_epochs = round(epochs / 5) if self.warmup_epochs is None else self.warmup_epochs
+        warmup_epochs = round(0.4 * epochs) if self.warmup_epochs is None else self.warmup_epochs
         scheduled = replace(self, epochs=epochs, warmup_epochs=warmup_epochs)
         check_ranges(scheduled, warmup_epochs=(0, epochs - 1))
         return scheduled
