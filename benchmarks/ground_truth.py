@@ -106,16 +106,19 @@ def read_rows(path: Path = TABLE) -> list[Row]:
         ]
 
 
-def append(row: Row) -> None:
-    """Add a row, whole or not at all, whichever processes write at the same time."""
-    with TABLE.open("a", newline="") as file:
+def append_line(path: Path, line: str, *, header: str = "") -> None:
+    """Add a line to a file, whole or not at all, whichever processes write at the same time; `header` to a new file."""
+    with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        if file.tell() == 0:
-            writer.writeheader()
-        writer.writerow(asdict(row))
+        file.write(f"{header}{line}" if file.tell() == 0 else line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def append(row: Row) -> None:
+    """Add a row to the table."""
+    names, values = (",".join(map(str, part)) + "\n" for part in (asdict(row).keys(), asdict(row).values()))
+    append_line(TABLE, values, header=names)
 
 
 def best_of_table(rows: list[Row]) -> list[str]:

@@ -103,6 +103,7 @@ def search_quickly(strategy: str) -> dict[str, Any]:
     result = search(load_space(SPACE), dataset, config)
     return {
         "variant": strategy,
+        "seed": config.seed,
         "samples": result.samples,
         "forward_passes": result.forward_passes,
         "backward_passes": result.backward_passes,
@@ -111,20 +112,32 @@ def search_quickly(strategy: str) -> dict[str, Any]:
     }
 
 
+def as_row(search: dict[str, Any], memory: dict[str, int]) -> dict[str, Any]:
+    """A search as it is printed; a quick one has no accuracy."""
+    kept = ("seed", "samples", "forward_passes", "backward_passes", "macs")
+    return {
+        "strategy": search["variant"],
+        **{name: search[name] for name in kept},
+        "search_seconds": search["seconds"],
+        "activation_bytes": memory[search["variant"]],
+        "test_accuracy": statistics.mean(search["top1"]) if "top1" in search else None,
+    }
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     """Means over seeds, and how many times the default strategy's cost each strategy takes."""
-    by_strategy = {row["variant"]: [r for r in rows if r["variant"] == row["variant"]] for row in rows}
+    by_strategy = {row["strategy"]: [r for r in rows if r["strategy"] == row["strategy"]] for row in rows}
 
     def mean(strategy: str, figure: str) -> float:
         return statistics.mean(row[figure] for row in by_strategy[strategy])
 
-    columns = ("samples", "forward_passes", "backward_passes", "seconds", "activation_bytes", "macs")
+    columns = ("samples", "forward_passes", "backward_passes", "search_seconds", "activation_bytes", "macs")
     for strategy, mine in by_strategy.items():
         figures = ", ".join(f"{column} {mean(strategy, column):,.0f}" for column in columns)
-        if "top1" in mine[0]:
-            figures += f", test {spread([statistics.mean(row['top1']) for row in mine], 2)}%"
+        if mine[0]["test_accuracy"] is not None:
+            figures += f", test {spread([row['test_accuracy'] for row in mine], 2)}%"
         if "fp-nas" in by_strategy:
-            seconds = mean(strategy, "seconds") / mean("fp-nas", "seconds")
+            seconds = mean(strategy, "search_seconds") / mean("fp-nas", "search_seconds")
             memory = mean(strategy, "activation_bytes") / mean("fp-nas", "activation_bytes")
             figures += f"; {seconds:.2f} times the seconds and {memory:.2f} times the activations of fp-nas"
         print(f"{strategy} ({len(mine)} seeds): {figures}")
@@ -155,7 +168,7 @@ def main() -> None:
         named = {(plan.experiment, plan.variant, plan.seed) for plan in wanted}
         rows = [row for row in read_searches() if (row["experiment"], row["variant"], row["seed"]) in named]
     memory = {strategy: activation_bytes(strategy) for strategy in options.strategies}
-    rows = [{**row, "activation_bytes": memory[row["variant"]]} for row in rows]
+    rows = [as_row(row, memory) for row in rows]
     if options.json:
         print(json.dumps({"rows": rows}, indent=2))
     else:

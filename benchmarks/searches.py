@@ -13,10 +13,8 @@ Seconds are of the processor, so that work beside a search counts less than in w
 
 import argparse
 import datetime
-import fcntl
 import json
 import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from ground_truth import EPOCHS, SPACE, TARGET, encode, load_images, read_rows, train_by_recipe
+from ground_truth import EPOCHS, SPACE, TARGET, append_line, encode, load_images, read_rows, train_by_recipe
 
 from fpnas.network_spec import NetworkSpec
 from fpnas.runtime.metrics import read_metrics
@@ -194,15 +192,6 @@ def read_searches(path: Path = TABLE) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def append(row: dict[str, Any], path: Path) -> None:
-    """Add a row, whole or not at all, whichever processes write at the same time."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(row) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def in_fresh_process(function: Callable[[Argument], dict[str, Any]], argument: Argument) -> dict[str, Any]:
     """What a function of this or an importing module returns in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -216,7 +205,7 @@ def run(chosen: list[Plan], path: Path, share: tuple[int, int]) -> None:
         if number % share[1] != share[0] or (plan.experiment, plan.variant, plan.seed) in done:
             continue
         row = in_fresh_process(search_and_train, plan)
-        append(row, path)
+        append_line(path, json.dumps(row) + "\n")
         print(
             f"{plan.experiment}, {plan.variant}, seed {plan.seed}: {statistics.mean(row['top1']):.2f}%, "
             f"{row['samples']} samples, {row['seconds']:.0f} s",
