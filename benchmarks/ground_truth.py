@@ -9,17 +9,20 @@ scratch on the same 10,000 images of Fashion-MNIST by one short recipe and teste
     python benchmarks/ground_truth.py report            # what the table says
 
 A row is appended as each training ends, and what is there already is not done again: the script can be stopped at any
-time, and several processes can share the work (`--share 0/2` and `--share 1/2`).
+time, and started several times to share the work.
 """
 
 import argparse
 import csv
 import fcntl
+import hashlib
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -41,7 +44,7 @@ from fpnas.training.load import load_data
 
 TABLE = Path(__file__).with_suffix(".csv")
 SPACE, TARGET, FLOOR = "fbnetv2-f-32", 2_500_000, 0.8
-NETWORKS, CHECKED, BEST = 220, 12, 20
+NETWORKS, CHECKED, BEST = 200, 12, 20
 IMAGES, EPOCHS = 10_000, 6
 LONGER = 4
 
@@ -115,6 +118,24 @@ def append_line(path: Path, line: str, *, header: str = "") -> None:
         os.fsync(file.fileno())
 
 
+@contextmanager
+def claim(path: Path, work: object) -> Iterator[bool]:
+    """Whether this process may do a piece of work on a file's rows: no other process of this machine is at it.
+
+    The claim ends with the process, however it ends.
+    """
+    folder = Path(tempfile.gettempdir()) / "fpnas-benchmarks"
+    folder.mkdir(exist_ok=True)
+    name = hashlib.sha256(repr((str(path.resolve()), work)).encode()).hexdigest()
+    with (folder / f"{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
 def append(row: Row) -> None:
     """Add a row to the table."""
     names, values = (",".join(map(str, part)) + "\n" for part in (asdict(row).keys(), asdict(row).values()))
@@ -138,21 +159,21 @@ def trainings(part: str) -> Iterator[tuple[str, Architecture, int, int]]:
         yield from ((name, named[name], LONGER * EPOCHS, 0) for name in list(named)[:CHECKED])
 
 
-def run(part: str, share: tuple[int, int]) -> None:
+def run(part: str) -> None:
     """Do what is left of a part."""
     torch.set_num_threads(1)
     dataset = load_images()
     space = load_space(SPACE)
-    for number, (name, architecture, epochs, seed) in enumerate(trainings(part)):
-        done = {(row.network, row.epochs, row.seed) for row in read_rows()}
-        if number % share[1] != share[0] or (name, epochs, seed) in done:
-            continue
-        spec = resolve(space, architecture)
-        begin = time.perf_counter()
-        top1 = train_by_recipe(spec, dataset, epochs=epochs, seed=seed)
-        cost = network_cost(spec)
-        seconds = round(time.perf_counter() - begin, 1)
-        append(Row(name, encode(architecture), cost.macs, cost.params, epochs, seed, top1, seconds))
+    for name, architecture, epochs, seed in trainings(part):
+        with claim(TABLE, (name, epochs, seed)) as free:
+            if not free or (name, epochs, seed) in {(row.network, row.epochs, row.seed) for row in read_rows()}:
+                continue
+            spec = resolve(space, architecture)
+            begin = time.perf_counter()
+            top1 = train_by_recipe(spec, dataset, epochs=epochs, seed=seed)
+            cost = network_cost(spec)
+            seconds = round(time.perf_counter() - begin, 1)
+            append(Row(name, encode(architecture), cost.macs, cost.params, epochs, seed, top1, seconds))
         print(f"{name}, {epochs} epochs, seed {seed}: {top1:.2f}% in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
@@ -179,13 +200,11 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("table", "best", "check", "report"))
-    parser.add_argument("--share", default="0/1", help="which share of how many, e.g. 0/2")
     arguments = parser.parse_args()
     if arguments.part == "report":
         report()
     else:
-        index, count = map(int, arguments.share.split("/"))
-        run(arguments.part, (index, count))
+        run(arguments.part)
 
 
 if __name__ == "__main__":

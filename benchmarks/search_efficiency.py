@@ -164,7 +164,7 @@ def main() -> None:
         wanted = [
             plan for plan in plans()["strategies"] if plan.variant in options.strategies and plan.seed < options.seeds
         ]
-        run(wanted, TABLE, (0, 1))
+        run(wanted, TABLE)
         named = {(plan.experiment, plan.variant, plan.seed) for plan in wanted}
         rows = [row for row in read_searches() if (row["experiment"], row["variant"], row["seed"]) in named]
     memory = {strategy: activation_bytes(strategy) for strategy in options.strategies}

@@ -4,8 +4,8 @@
     python benchmarks/searches.py run EXPERIMENT [...]       # what is left of them; can be stopped at any time
     python benchmarks/searches.py report [EXPERIMENT ...]    # means over seeds, with their spread
 
-Rows go to `searches.jsonl` beside this file (`--output`). Every search runs in a fresh process with one thread; several
-processes can share the work (`--share 0/2` and `--share 1/2`). What is found is trained by the recipe of the table
+Rows go to `searches.jsonl` beside this file (`--output`). Every search runs in a fresh process with one thread; to
+share the work, start the script several times. What is found is trained by the recipe of the table
 (`ground_truth.py`), two training seeds, and placed in it.
 
 Seconds are of the processor, so that work beside a search counts less than in wall time.
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from ground_truth import EPOCHS, SPACE, TARGET, append_line, encode, load_images, read_rows, train_by_recipe
+from ground_truth import EPOCHS, SPACE, TARGET, append_line, claim, encode, load_images, read_rows, train_by_recipe
 
 from fpnas.network_spec import NetworkSpec
 from fpnas.runtime.metrics import read_metrics
@@ -39,6 +39,7 @@ from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas_pape
 Argument = TypeVar("Argument")
 TABLE = Path(__file__).with_suffix(".jsonl")
 SEEDS = (0, 1, 2)
+DEFAULT_SEEDS = range(5)
 
 # 3,510 steps, as many as a search of the usual length has, at a quarter of its batch: what the strategies that train
 # every sample cost can be paid for whole runs, and their schedules, which count steps, keep their course.
@@ -90,7 +91,7 @@ def plans() -> dict[str, list[Plan]]:
     own: dict[str, dict[str, Any]] = {"tunas": {"architecture_batch_size": 4 * SMALL_STEPS["batch_size"]}}
     strategies = ("fp-nas", "fp-nas-paper", "parsec", "fbnetv2", "tunas", "random", "evolution")
     return {
-        "default": _every("default", {"fp-nas": {}}, range(5)),
+        "default": _every("default", {"fp-nas": {}}, DEFAULT_SEEDS),
         "strategies": _every(
             "strategies", {name: {"strategy": name} | SMALL_STEPS | own.get(name, {}) for name in strategies}
         ),
@@ -103,25 +104,31 @@ def plans() -> dict[str, list[Plan]]:
                 "evolution": {"strategy": "evolution"},
             },
         ),
+        "fine": _every("fine", {"fine": {"space": "fbnetv2-f-32-fine"}}),
         "distribution": _every(
             "distribution",
             {
-                "joint": {"joint_from": 0.0},
-                "switch at 0.25": {"joint_from": 0.25},
-                "switch at 0.75": {"joint_from": 0.75},
-                "factorized": {"joint_from": 1.0},
+                name: {"joint_from": share} | SMALL_STEPS
+                for name, share in {
+                    "joint": 0.0,
+                    "switch at 0.25": 0.25,
+                    "switch at 0.75": 0.75,
+                    "factorized": 1.0,
+                }.items()
             },
         ),
         "spaces": _every(
             "spaces",
             {
                 "widths alone": {"space": "spaces/fbnetv2-f-32-widths.toml"},
-                "fine": {"space": "fbnetv2-f-32-fine"},
                 "split attention": {"space": "fbnetv2-fpp-32"},
             },
+            (0,),
         ),
         "budgets": _every(
-            "budgets", {name: {"strategy": name, "target_macs": "5M"} | SMALL_STEPS for name in ("fp-nas", "fbnetv2")}
+            "budgets",
+            {name: {"strategy": name, "target_macs": "5M"} | SMALL_STEPS for name in ("fp-nas", "fbnetv2")},
+            (0,),
         ),
     }
 
@@ -198,14 +205,15 @@ def in_fresh_process(function: Callable[[Argument], dict[str, Any]], argument: A
         return pool.submit(function, argument).result()
 
 
-def run(chosen: list[Plan], path: Path, share: tuple[int, int]) -> None:
+def run(chosen: list[Plan], path: Path) -> None:
     """Do what is left, each search in a fresh process."""
-    for number, plan in enumerate(chosen):
-        done = {(row["experiment"], row["variant"], row["seed"]) for row in read_searches(path)}
-        if number % share[1] != share[0] or (plan.experiment, plan.variant, plan.seed) in done:
-            continue
-        row = in_fresh_process(search_and_train, plan)
-        append_line(path, json.dumps(row) + "\n")
+    for plan in chosen:
+        search = (plan.experiment, plan.variant, plan.seed)
+        with claim(path, search) as free:
+            if not free or search in {(row["experiment"], row["variant"], row["seed"]) for row in read_searches(path)}:
+                continue
+            row = in_fresh_process(search_and_train, plan)
+            append_line(path, json.dumps(row) + "\n")
         print(
             f"{plan.experiment}, {plan.variant}, seed {plan.seed}: {statistics.mean(row['top1']):.2f}%, "
             f"{row['samples']} samples, {row['seconds']:.0f} s",
@@ -249,14 +257,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("list", "run", "report"))
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(known)}; all if left out")
-    parser.add_argument("--share", default="0/1", help="which share of how many, e.g. 0/2")
+    parser.add_argument("--seeds", type=int, default=len(DEFAULT_SEEDS), help="the first so many alone")
     parser.add_argument("--output", type=Path, default=TABLE)
     arguments = parser.parse_args()
     experiments = arguments.experiments or list(known)
     for name in experiments:
         if name not in known:
             parser.error(f"experiment {name}: one of {', '.join(known)} is accepted")
-    chosen = [plan for name in experiments for plan in known[name]]
+    chosen = [plan for name in experiments for plan in known[name] if plan.seed < arguments.seeds]
     rows = read_searches(arguments.output)
     if arguments.action == "list":
         done = {(row["experiment"], row["variant"], row["seed"]) for row in rows}
@@ -266,8 +274,7 @@ def main() -> None:
     elif arguments.action == "report":
         report(experiments, rows)
     else:
-        index, count = map(int, arguments.share.split("/"))
-        run(chosen, arguments.output, (index, count))
+        run(chosen, arguments.output)
 
 
 if __name__ == "__main__":
