@@ -18,7 +18,7 @@ from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
-from fpnas.runtime.checkpoint import load_weights, save_weights
+from fpnas.runtime.weights import load_weights, save_weights
 from fpnas.space_file import load_space, parse_space
 
 SPACE = load_space("tiny")

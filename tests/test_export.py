@@ -19,7 +19,7 @@ from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import build_network
 from fpnas.predict import load_trained_run
-from fpnas.runtime.checkpoint import save_weights
+from fpnas.runtime.weights import save_weights
 
 
 def logits_of(file: Path, images: torch.Tensor) -> np.ndarray:

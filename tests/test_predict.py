@@ -11,7 +11,7 @@ from PIL import Image
 
 from fpnas.errors import UserError
 from fpnas.predict import evaluate_run, load_trained_run, predict_images, prediction_to_json
-from fpnas.runtime.checkpoint import load_weights, save_weights
+from fpnas.runtime.weights import load_weights, save_weights
 from fpnas.training.augment import normalise
 from fpnas.training.load import load_data
 

@@ -20,8 +20,8 @@ from fpnas.distribution import Factorized, from_state_dict
 from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.network_spec import resolve
-from fpnas.runtime.checkpoint import load_weights
 from fpnas.runtime.metrics import read_metrics
+from fpnas.runtime.weights import load_weights
 from fpnas.search import run_search, search
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space

@@ -12,8 +12,8 @@ from fpnas.cost import network_cost
 from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.predict import evaluate_run, load_trained_run
-from fpnas.runtime.checkpoint import load_weights
 from fpnas.runtime.metrics import read_metrics
+from fpnas.runtime.weights import load_weights
 from fpnas.train import fit_to_data, run_train, train
 from fpnas.training.load import load_data
 

@@ -13,8 +13,8 @@ from fpnas.files import write_json_atomic
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
-from fpnas.runtime.checkpoint import load_weights
 from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.weights import load_weights
 from fpnas.space_file import load_space
 
 __all__ = ["DerivedNetwork", "derive_run"]

@@ -54,7 +54,7 @@ def read_json(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     return value
 
 
-def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Write a file whole or not at all: temporary file beside it, fsync, rename.
 
     Raises:

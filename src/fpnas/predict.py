@@ -12,9 +12,9 @@ from fpnas.errors import UserError
 from fpnas.files import read_json
 from fpnas.network_file import load_network
 from fpnas.nn.network import Network, build_network
-from fpnas.runtime.checkpoint import load_weights
 from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import pick_device
+from fpnas.runtime.weights import load_weights
 from fpnas.train import normalised_batches
 from fpnas.training.augment import normalise
 from fpnas.training.evaluation import Accuracy, accuracy

@@ -5,29 +5,28 @@ optimizer, the record and the result.
 """
 
 import math
-import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fpnas.architecture import Architecture, architecture_to_json
+from fpnas.architecture import Architecture
 from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
-from fpnas.network_file import network_to_json
-from fpnas.network_spec import NetworkSpec
 from fpnas.nn.supernet import SuperNet
-from fpnas.runtime.checkpoint import save_weights
-from fpnas.runtime.metrics import MetricsLog
+from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.progress import Progress
-from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.search_config import SearchConfig
+from fpnas.search_result import SearchResult, read_result, write_result
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space, space_to_toml
 from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools, Strategy, StrategySettings
-from fpnas.training.data import DataSet
+from fpnas.training.data import DataSet, fingerprint
 from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
 from fpnas.training.load import load_data
 from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine
@@ -42,36 +41,6 @@ CONVERGED_NATS = 8.0
 LEARNING_RATE_RISE = 0.05
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found, and what it took.
-
-    Attributes:
-        architecture: what the strategy found: as a rule the most probable architecture within the budget.
-        network: the same, as a network for the data.
-        macs: its multiply-adds; `budget_share` is their share of the target.
-        log_probability: of the architecture, nats.
-        entropy_nats: of the distribution at the end; `converged` when it is under `CONVERGED_NATS`, or does not learn.
-        supernet_top1: accuracy with the supernet's weights on the architecture half, percent.
-        samples: architectures drawn in all.
-        forward_passes, backward_passes: architectures evaluated and trained, a batch each.
-        seconds: wall time of the search.
-    """
-
-    architecture: Architecture
-    network: NetworkSpec
-    macs: int
-    budget_share: float
-    log_probability: float
-    entropy_nats: float
-    converged: bool
-    supernet_top1: float
-    samples: int
-    forward_passes: int
-    backward_passes: int
-    seconds: float
-
-
 def run_search(config: SearchConfig) -> SearchResult:
     """Search as the command line does: data and space by name, everything written to `config.output`.
 
@@ -81,7 +50,7 @@ def run_search(config: SearchConfig) -> SearchResult:
     config.validate()
     configure_threads(config.threads)
     space = load_space(config.space)
-    RunDirectory.check_free(config.output)
+    RunDirectory.check_free(config.output, resume="search" if config.resume else None)
     dataset = load_data(
         config.data,
         image_size=config.image_size,
@@ -105,139 +74,202 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         write: whether `config.output` becomes the run directory; else nothing is written.
 
     Raises:
-        UserError: a budget, an image size or a batch size that cannot be met.
+        UserError: a budget, an image size or a batch size that cannot be met; with `write`, a run that cannot go on.
         FloatingPointError: the loss is not finite.
+        SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
     """
-    target = config.target()
-    costs = build_cost_table(
-        space,
-        input_size=dataset.image_size,
-        in_channels=dataset.in_channels,
-        num_classes=len(dataset.class_names),
-    )
-    if target < costs.minimum():
-        raise UserError(
-            f"--target-macs {config.target_macs}: the smallest network of space {space.name} at "
-            f"{dataset.image_size} pixels has {costs.minimum()} MACs; that or more is accepted"
+    loop = _SearchLoop(space, dataset, config)
+    run = None
+    if write:
+        run = RunDirectory.create(
+            config.output, "search", asdict(loop.config), resume=MAY_CHANGE if config.resume else None
         )
-    device = pick_device(config.device)
-    images = SearchImages(
-        dataset,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        architecture_batch_size=config.architecture_batch_size,
-        device=device,
-        workers=config.workers,
-    )
-    steps_per_epoch = images.steps_per_epoch
-    config = config.scheduled(steps_per_epoch)
-    assert config.epochs is not None and config.warmup_epochs is not None
-    total_steps, warm_up_steps = (steps_per_epoch * epochs for epochs in (config.epochs, config.warmup_epochs))
-    strategy = build_strategy(space, config, total_steps - warm_up_steps)
-    torch.manual_seed(config.seed)
-    supernet = SuperNet(space, dataset.in_channels, len(dataset.class_names))
-    trainer = SuperNetTrainer(
-        supernet.to(device).to(memory_format=torch.channels_last),
-        build_optimizer(supernet, name="sgd", learning_rate=config.learning_rate, weight_decay=config.weight_decay),
-        input_size=dataset.image_size,
-        in_channels=dataset.in_channels,
-        num_classes=len(dataset.class_names),
-    )
-
-    def supernet_top1(indices_GV: Tensor) -> float:
-        """Accuracy of an architecture with the shared weights, batch norm recalibrated on the weight half."""
-        network = supernet.extract(trainer.spec(indices_GV))
-        recalibrate_batch_norm(network, images.calibration_batches())
-        return accuracy(network, images.judged_batches()).top1
-
-    run = RunDirectory.create(config.output, "search", asdict(config)) if write else None
-    if run:
+        if run.goes_on and run.result_path.exists():
+            return read_result(run, space)
         write_text_atomic(run.space_path, space_to_toml(space))
         write_json_atomic(
             run.path / "split.json",
             {
-                "weight_half": images.weight_half.tolist(),
-                "architecture_half": images.architecture_half.tolist(),
+                "weight_half": loop.images.weight_half.tolist(),
+                "architecture_half": loop.images.architecture_half.tolist(),
             },
         )
-    log = MetricsLog(run.path) if run else None
-    started = time.perf_counter()
-    samples = 0
-    with Progress(total_steps, quiet=config.quiet) as progress:
-        for step in range(total_steps):
-            done = step / total_steps
-            set_learning_rate(trainer.optimizer, config.learning_rate * warm_up_cosine(done, LEARNING_RATE_RISE))
-            supernet.shortcut = max(0.0, 1 - step / warm_up_steps) if warm_up_steps else 0.0
-            figures = strategy.step(
-                StepTools(
-                    progress=done,
-                    warm_up=step < warm_up_steps,
-                    generator=generator_for(config.seed, "step", step),
-                    costs=costs,
-                    target=target,
-                    judge=lambda indices: Judgement(*trainer.judge(*images.architecture_batch(), indices)),
-                    train_weights=lambda indices, weight: trainer.train_weights(
-                        *images.weight_batch(), indices, weight
-                    ),
-                    mixture_cross_entropy=lambda gates: trainer.mixture_cross_entropy(
-                        *images.architecture_batch(), gates
-                    ),
-                    train_mixture=lambda gates: trainer.train_mixture(*images.weight_batch(), gates),
-                )
-            )
-            samples += int(figures["samples"])
-            if not math.isfinite(figures["loss"]):
-                raise FloatingPointError(
-                    f"step {step}: the loss is {figures['loss']}; a lower --learning-rate may help"
-                )
-            if log:
-                log.write({"step": step, **figures})
-            if (step + 1) % steps_per_epoch:
-                progress.update(step + 1)
-                continue
-            entropy = strategy.distribution.entropy().item()
-            mode = strategy.distribution.mode()
-            epoch_figures = {
-                "epoch": (step + 1) // steps_per_epoch,
-                "entropy_nats": entropy,
-                "samples_so_far": samples,
-                "expected_macs": costs.expected(strategy.distribution.group_log_probs()),
-                "mode_macs": int(costs.cost(mode[None])[0]),
-                "mode_top1": supernet_top1(mode),
-            }
-            progress.update(
-                step + 1,
-                nats=entropy,
-                K=int(figures["samples"]),
-                macs_of_target=epoch_figures["expected_macs"] / target,
-                top1=epoch_figures["mode_top1"],
-            )
-            if log:
-                seconds = time.perf_counter() - started
-                log.write({"step": step, **epoch_figures, "seconds": seconds})
-    found = strategy.derive(
-        DeriveTools(generator=generator_for(config.seed, "derive"), costs=costs, target=target, accuracy=supernet_top1)
+    keeper = RunKeeper(
+        run,
+        total_steps=loop.total_steps,
+        identity={"--space": space.digest, "--data": fingerprint(replace(dataset, test=None))},
+        checkpoint_minutes=config.checkpoint_every,
     )
-    macs = int(costs.cost(found[None])[0])
-    entropy = strategy.distribution.entropy().item()
-    result = SearchResult(
-        architecture=Architecture.of(found),
-        network=trainer.spec(found),
-        macs=macs,
-        budget_share=macs / target,
-        log_probability=strategy.distribution.log_prob(found[None]).item(),
-        entropy_nats=entropy,
-        converged=entropy < CONVERGED_NATS or not strategy.learns,
-        supernet_top1=supernet_top1(found),
-        samples=samples,
-        forward_passes=trainer.forward_passes,
-        backward_passes=trainer.backward_passes,
-        seconds=time.perf_counter() - started,
-    )
-    if run and log:
-        log.close()
-        write_result(run, space, strategy, supernet, result)
+    with keeper:
+        result = loop.run(keeper)
+    if run:
+        write_result(run, space, loop.strategy, loop.trainer.supernet, result)
     return result
+
+
+class _SearchLoop:
+    """All parts of one search, and what it counts."""
+
+    def __init__(self, space: SearchSpace, dataset: DataSet, config: SearchConfig) -> None:
+        self.target = config.target()
+        self.costs = build_cost_table(
+            space,
+            input_size=dataset.image_size,
+            in_channels=dataset.in_channels,
+            num_classes=len(dataset.class_names),
+        )
+        if self.target < self.costs.minimum():
+            raise UserError(
+                f"--target-macs {config.target_macs}: the smallest network of space {space.name} at "
+                f"{dataset.image_size} pixels has {self.costs.minimum()} MACs; that or more is accepted"
+            )
+        device = pick_device(config.device)
+        self.images = SearchImages(
+            dataset,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            architecture_batch_size=config.architecture_batch_size,
+            device=device,
+            workers=config.workers,
+        )
+        self.config = config = config.scheduled(self.images.steps_per_epoch)
+        assert config.epochs is not None and config.warmup_epochs is not None
+        self.total_steps = self.images.steps_per_epoch * config.epochs
+        self.warm_up_steps = self.images.steps_per_epoch * config.warmup_epochs
+        self.strategy = build_strategy(space, config, self.total_steps - self.warm_up_steps)
+        # Whoever calls keeps their own random numbers.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            supernet = SuperNet(space, dataset.in_channels, len(dataset.class_names))
+        self.trainer = SuperNetTrainer(
+            supernet.to(device).to(memory_format=torch.channels_last),
+            build_optimizer(supernet, name="sgd", learning_rate=config.learning_rate, weight_decay=config.weight_decay),
+            input_size=dataset.image_size,
+            in_channels=dataset.in_channels,
+            num_classes=len(dataset.class_names),
+        )
+        self.samples = 0
+        self.epochs_recorded = 0
+        self._last_samples = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step."""
+        return {
+            "trainer": self.trainer.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "images": self.images.state_dict(),
+            "samples": self.samples,
+            "epochs_recorded": self.epochs_recorded,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.trainer.load_state_dict(state["trainer"])
+        self.strategy.load_state_dict(state["strategy"])
+        self.images.load_state_dict(state["images"])
+        self.samples = state["samples"]
+        self.epochs_recorded = state["epochs_recorded"]
+
+    def run(self, keeper: RunKeeper) -> SearchResult:
+        """Every step that is left, then the result."""
+        if keeper.state is not None:
+            self.load_state_dict(keeper.state)
+        steps_per_epoch = self.images.steps_per_epoch
+        with Progress(self.total_steps, quiet=self.config.quiet, first_step=keeper.first_step) as progress:
+            if keeper.first_step // steps_per_epoch > self.epochs_recorded:  # stopped while it measured an epoch's end
+                self._end_epoch(keeper.first_step - 1, keeper, progress)
+            for step in range(keeper.first_step, self.total_steps):
+                figures = self._step(step)
+                keeper.record({"step": step, **figures})
+                if (step + 1) % steps_per_epoch:
+                    progress.update(step + 1)
+                    keeper.step_done(step + 1, self.state_dict)
+                else:
+                    self._end_epoch(step, keeper, progress)
+            with keeper.interruptible(self.total_steps, self.state_dict):
+                return self._result(keeper)
+
+    def _step(self, step: int) -> dict[str, float]:
+        """One step of the strategy; its figures."""
+        done = step / self.total_steps
+        trainer, images = self.trainer, self.images
+        set_learning_rate(trainer.optimizer, self.config.learning_rate * warm_up_cosine(done, LEARNING_RATE_RISE))
+        trainer.supernet.shortcut = max(0.0, 1 - step / self.warm_up_steps) if self.warm_up_steps else 0.0
+        figures = self.strategy.step(
+            StepTools(
+                progress=done,
+                warm_up=step < self.warm_up_steps,
+                generator=generator_for(self.config.seed, "step", step),
+                costs=self.costs,
+                target=self.target,
+                judge=lambda indices: Judgement(*trainer.judge(*images.architecture_batch(), indices)),
+                train_weights=lambda indices, weight: trainer.train_weights(*images.weight_batch(), indices, weight),
+                mixture_cross_entropy=lambda gates: trainer.mixture_cross_entropy(*images.architecture_batch(), gates),
+                train_mixture=lambda gates: trainer.train_mixture(*images.weight_batch(), gates),
+            )
+        )
+        if not math.isfinite(figures["loss"]):
+            raise FloatingPointError(f"step {step}: the loss is {figures['loss']}; a lower --learning-rate may help")
+        self._last_samples = int(figures["samples"])
+        self.samples += self._last_samples
+        return figures
+
+    def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
+        """Measure and record what the distribution prefers after an epoch."""
+        mode = self.strategy.distribution.mode()
+        with keeper.interruptible(step + 1, self.state_dict):
+            mode_top1 = self._supernet_top1(mode)
+        epoch_figures = {
+            "epoch": (step + 1) // self.images.steps_per_epoch,
+            "entropy_nats": self.strategy.distribution.entropy().item(),
+            "samples_so_far": self.samples,
+            "expected_macs": self.costs.expected(self.strategy.distribution.group_log_probs()),
+            "mode_macs": int(self.costs.cost(mode[None])[0]),
+            "mode_top1": mode_top1,
+        }
+        progress.update(
+            step + 1,
+            nats=epoch_figures["entropy_nats"],
+            K=self._last_samples,
+            macs_of_target=epoch_figures["expected_macs"] / self.target,
+            top1=mode_top1,
+        )
+        keeper.record({"step": step, **epoch_figures, "seconds": keeper.seconds})
+        self.epochs_recorded = int(epoch_figures["epoch"])
+        keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=mode_top1)
+
+    def _supernet_top1(self, indices_GV: Tensor) -> float:
+        """Accuracy of an architecture with the shared weights, batch norm recalibrated on the weight half."""
+        network = self.trainer.supernet.extract(self.trainer.spec(indices_GV))
+        recalibrate_batch_norm(network, self.images.calibration_batches())
+        return accuracy(network, self.images.judged_batches()).top1
+
+    def _result(self, keeper: RunKeeper) -> SearchResult:
+        strategy = self.strategy
+        found = strategy.derive(
+            DeriveTools(
+                generator=generator_for(self.config.seed, "derive"),
+                costs=self.costs,
+                target=self.target,
+                accuracy=self._supernet_top1,
+            )
+        )
+        macs = int(self.costs.cost(found[None])[0])
+        entropy = strategy.distribution.entropy().item()
+        return SearchResult(
+            architecture=Architecture.of(found),
+            network=self.trainer.spec(found),
+            macs=macs,
+            budget_share=macs / self.target,
+            log_probability=strategy.distribution.log_prob(found[None]).item(),
+            entropy_nats=entropy,
+            converged=entropy < CONVERGED_NATS or not strategy.learns,
+            supernet_top1=self._supernet_top1(found),
+            samples=self.samples,
+            forward_passes=self.trainer.forward_passes,
+            backward_passes=self.trainer.backward_passes,
+            seconds=keeper.seconds,
+        )
 
 
 def build_strategy(space: SearchSpace, config: SearchConfig, learning_steps: int) -> Strategy:
@@ -254,21 +286,3 @@ def build_strategy(space: SearchSpace, config: SearchConfig, learning_steps: int
         joint_from=config.joint_from,
     )
     return STRATEGIES[config.strategy](space, settings)
-
-
-def write_result(
-    run: RunDirectory, space: SearchSpace, strategy: Strategy, supernet: SuperNet, result: SearchResult
-) -> None:
-    """Write what a search found, and what a later derivation needs."""
-    weights = {f"supernet.{name}": tensor for name, tensor in supernet.state_dict().items()}
-    distribution = strategy.distribution
-    save_weights(
-        run.search_state_path,
-        weights | {"distribution.logits": distribution.logits},
-        {"distribution": distribution.kind, "space": space.digest, "learned": str(strategy.learns)},
-    )
-    write_json_atomic(run.architecture_path, architecture_to_json(space, result.architecture))
-    write_json_atomic(run.network_path, network_to_json(result.network))
-    plain = asdict(result)
-    del plain["architecture"], plain["network"]
-    write_json_atomic(run.result_path, plain)

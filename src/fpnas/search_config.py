@@ -46,6 +46,8 @@ class SearchConfig:
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
+        resume: go on with the run that is in `output`, if there is one.
+        checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         quiet: no progress on standard error.
     """
 
@@ -74,6 +76,8 @@ class SearchConfig:
     threads: int | None = None
     device: str = "auto"
     on_bad_image: str = "error"
+    resume: bool = False
+    checkpoint_every: float = 10.0
     quiet: bool = False
 
     def target(self) -> int:
@@ -109,6 +113,7 @@ class SearchConfig:
             max_images=(1, 10**12),
             image_size=(1, 4096),
             workers=(0, 256),
+            checkpoint_every=(0, 1e6),
             threads=(1, 1024),
         )
         check_choices(

@@ -1,10 +1,11 @@
 """The training loop: a network from scratch on a data set."""
 
-import time
-from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,47 +13,31 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fpnas.cost import network_cost
-from fpnas.files import write_json_atomic
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network, build_network
-from fpnas.runtime.checkpoint import save_weights
-from fpnas.runtime.metrics import MetricsLog
+from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.progress import Progress
-from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.train_config import TrainConfig
+from fpnas.train_result import TrainResult, read_result, write_result
 from fpnas.training.augment import Augment, normalise
-from fpnas.training.data import BatchStream, DataSet, ImageSource, iterate
+from fpnas.training.data import BatchStream, DataSet, ImageSource, fingerprint, iterate
 from fpnas.training.evaluation import Accuracy, accuracy
 from fpnas.training.load import load_data
-from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine
+from fpnas.training.optim import (
+    build_optimizer,
+    load_optimizer_state,
+    optimizer_state,
+    set_learning_rate,
+    warm_up_cosine,
+)
 
 __all__ = ["TrainResult", "fit_to_data", "normalised_batches", "run_train", "train"]
 
 _STEPS_BETWEEN_CHECKS = 100
 """Reading the loss waits for the device; a loss that is not finite need not cost a long epoch, though."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training gave. Accuracies in percent of the test images.
-
-    Attributes:
-        top1, top5: with the averaged weights, which are those of `network`.
-        raw_top1: with the weights as they were at the last step; the same as `top1` where there is no average.
-        macs, params: of the network.
-        seconds: wall time, the evaluations included.
-        network: on the processor, in eval mode.
-    """
-
-    top1: float
-    top5: float
-    raw_top1: float
-    macs: int
-    params: int
-    seconds: float
-    network: Network
 
 
 def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:
@@ -83,7 +68,7 @@ def run_train(network_file: Path, config: TrainConfig) -> TrainResult:
     config.validate()
     configure_threads(config.threads)
     spec = load_network(network_file)
-    RunDirectory.check_free(config.output)
+    RunDirectory.check_free(config.output, resume="train" if config.resume else None)
     dataset = load_data(
         config.data,
         image_size=config.image_size,
@@ -106,130 +91,167 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
         write: whether `config.output` becomes the run directory; else nothing is written.
 
     Raises:
-        UserError: the images are too small for the network, or too few for a batch.
+        UserError: the images are too small for the network, or too few for a batch; with `write`, a run that cannot
+            go on.
         FloatingPointError: the loss is not finite.
+        SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
     """
-    assert dataset.train is not None and dataset.test is not None
-    device = pick_device(config.device)
-    spec = fit_to_data(spec, dataset)
-    cost = network_cost(spec)
-    stream = BatchStream(
-        dataset.train,
-        torch.arange(len(dataset.train)),
-        config.batch_size,
-        generator_for(config.seed, "batches"),
-        workers=config.workers,
+    loop = _TrainLoop(spec, dataset, config)
+    run = None
+    if write:
+        run = RunDirectory.create(config.output, "train", asdict(config), resume=MAY_CHANGE if config.resume else None)
+        if run.goes_on and run.result_path.exists():
+            return read_result(run)
+    network = json.dumps(network_to_json(loop.spec), sort_keys=True)
+    keeper = RunKeeper(
+        run,
+        total_steps=loop.total_steps,
+        identity={
+            "network file": hashlib.sha256(network.encode()).hexdigest()[:16],
+            "--data": fingerprint(dataset),
+        },
+        checkpoint_minutes=config.checkpoint_every,
     )
-    run = RunDirectory.create(config.output, "train", asdict(config)) if write else None
-    # Whoever calls keeps their own random numbers.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
-        model = build_network(spec)
-    model = model.to(device).to(memory_format=torch.channels_last)
-    # With its warm-up the average looks back over a share of the steps so far; else it would be stuck near the start.
-    average = ModelEmaV3(model, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-    judged = average.module if average else model
-    optimizer = build_optimizer(
-        model, name=config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
-    )
-    augment = Augment(dataset.flip, dataset.shift) if config.augment else None
-    augment_generator = generator_for(config.seed, "augment")
-    steps_per_epoch = len(dataset.train) // config.batch_size
-    total_steps = steps_per_epoch * config.epochs
-    started = time.perf_counter()
-    result = Accuracy(0.0, 0.0, 0)
-    loss_sum = torch.zeros((), device=device)
-
-    def measured(network: Network) -> Accuracy:
-        assert dataset.test is not None
-        batches = normalised_batches(dataset.test, dataset.mean, dataset.std, 500, device, config.workers)
-        return accuracy(network, batches)
-
-    with (
-        Progress(total_steps, quiet=config.quiet) as progress,
-        MetricsLog(run.path) if run else nullcontext() as log,
-    ):
-        for step in range(total_steps):
-            rate = config.learning_rate * warm_up_cosine(step / total_steps, config.warmup_epochs / config.epochs)
-            set_learning_rate(optimizer, rate)
-            images, labels = stream.next()
-            if augment is not None:
-                images = augment(images, augment_generator)
-            images = normalise(images, dataset.mean, dataset.std, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                logits = model(images)
-            loss = F.cross_entropy(logits.float(), labels.to(device), label_smoothing=config.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            loss_sum += loss.detach()
-            if average:
-                average.update(model, step=step)
-            epoch_ends = (step + 1) % steps_per_epoch == 0
-            if (epoch_ends or (step + 1) % _STEPS_BETWEEN_CHECKS == 0) and not loss_sum.isfinite():
-                raise FloatingPointError(
-                    f"step {step}: the loss is {float(loss_sum)}; a lower --learning-rate than "
-                    f"{config.learning_rate:g} may help"
-                )
-            if not epoch_ends:
-                progress.update(step + 1)
-                continue
-            epoch = (step + 1) // steps_per_epoch
-            mean_loss = float(loss_sum) / steps_per_epoch
-            loss_sum.zero_()
-            result = measured(judged)
-            progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
-            if log:
-                log.write(
-                    {
-                        "step": step,
-                        "epoch": epoch,
-                        "learning_rate": rate,
-                        "loss": mean_loss,
-                        "test_top1": result.top1,
-                        "test_top5": result.top5,
-                        "seconds": time.perf_counter() - started,
-                    }
-                )
-    raw = measured(model) if average else result
-    seconds = time.perf_counter() - started
-    judged = judged.cpu().eval()
+    with keeper:
+        result, images = loop.run(keeper)
     if run:
-        _write_result(run, spec, dataset, judged, result, raw, seconds)
-    return TrainResult(result.top1, result.top5, raw.top1, cost.macs, cost.params, seconds, judged)
+        write_result(run, dataset, result, images)
+    return result
 
 
-def _write_result(
-    run: RunDirectory,
-    spec: NetworkSpec,
-    dataset: DataSet,
-    model: Network,
-    result: Accuracy,
-    raw: Accuracy,
-    seconds: float,
-) -> None:
-    cost = network_cost(spec)
-    write_json_atomic(run.network_path, network_to_json(spec))
-    write_json_atomic(
-        run.preprocessing_path,
-        {
-            "image_size": dataset.image_size,
-            "in_channels": dataset.in_channels,
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
-            "class_names": list(dataset.class_names),
-        },
-    )
-    save_weights(run.weights_path, model.state_dict(), {"content": "network"})
-    write_json_atomic(
-        run.result_path,
-        {
-            "top1": result.top1,
-            "top5": result.top5,
-            "images": result.images,
-            "raw_top1": raw.top1,
-            "macs": cost.macs,
-            "params": cost.params,
-            "seconds": seconds,
-        },
-    )
+class _TrainLoop:
+    """All parts of one training."""
+
+    def __init__(self, spec: NetworkSpec, dataset: DataSet, config: TrainConfig) -> None:
+        assert dataset.train is not None and dataset.test is not None
+        self.config = config
+        self.spec = fit_to_data(spec, dataset)
+        self._dataset = dataset
+        self._test = dataset.test
+        self._device = pick_device(config.device)
+        self._stream = BatchStream(
+            dataset.train,
+            torch.arange(len(dataset.train)),
+            config.batch_size,
+            generator_for(config.seed, "batches"),
+            workers=config.workers,
+        )
+        self._augment = Augment(dataset.flip, dataset.shift) if config.augment else None
+        self._augment_generator = generator_for(config.seed, "augment")
+        self._steps_per_epoch = len(dataset.train) // config.batch_size
+        self.total_steps = self._steps_per_epoch * config.epochs
+        # Whoever calls keeps their own random numbers.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            model = build_network(self.spec)
+        self._model = model.to(self._device).to(memory_format=torch.channels_last)
+        # With its warm-up the average looks back over a share of the steps so far; else it would stay near the start.
+        decay = config.ema_decay
+        self._average = ModelEmaV3(self._model, decay=decay, use_warmup=True) if decay else None
+        self._judged: Network = self._average.module if self._average else self._model
+        self._optimizer = build_optimizer(
+            self._model, name=config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._loss_sum = torch.zeros((), device=self._device)
+        self._result = Accuracy(0.0, 0.0, 0)
+        self._epochs_recorded = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step."""
+        return {
+            "model": self._model.state_dict(),
+            "average": self._average.module.state_dict() if self._average else None,
+            "optimizer": optimizer_state(self._optimizer, self._model),
+            "batches": self._stream.taken,
+            "augment_generator": self._augment_generator.get_state(),
+            "loss_sum": self._loss_sum,
+            "result": asdict(self._result),
+            "epochs_recorded": self._epochs_recorded,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._model.load_state_dict(state["model"])
+        if self._average:
+            self._average.module.load_state_dict(state["average"])
+        load_optimizer_state(self._optimizer, self._model, state["optimizer"])
+        self._stream.skip(state["batches"])
+        self._augment_generator.set_state(state["augment_generator"])
+        self._loss_sum.copy_(state["loss_sum"])
+        self._result = Accuracy(**state["result"])
+        self._epochs_recorded = state["epochs_recorded"]
+
+    def run(self, keeper: RunKeeper) -> tuple[TrainResult, int]:
+        """Every step that is left, then the result, and the number of images it was measured on."""
+        if keeper.state is not None:
+            self.load_state_dict(keeper.state)
+        with Progress(self.total_steps, quiet=self.config.quiet, first_step=keeper.first_step) as progress:
+            if keeper.first_step // self._steps_per_epoch > self._epochs_recorded:  # stopped while it measured
+                self._end_epoch(keeper.first_step - 1, keeper, progress)
+            for step in range(keeper.first_step, self.total_steps):
+                self._step(step)
+                if (step + 1) % self._steps_per_epoch:
+                    progress.update(step + 1)
+                    keeper.step_done(step + 1, self.state_dict)
+                else:
+                    self._end_epoch(step, keeper, progress)
+            with keeper.interruptible(self.total_steps, self.state_dict):
+                raw = self._measured(self._model) if self._average else self._result
+        cost = network_cost(self.spec)
+        network = self._judged.cpu().eval()
+        result = TrainResult(
+            self._result.top1, self._result.top5, raw.top1, cost.macs, cost.params, keeper.seconds, network
+        )
+        return result, self._result.images
+
+    def _learning_rate(self, step: int) -> float:
+        config = self.config
+        return config.learning_rate * warm_up_cosine(step / self.total_steps, config.warmup_epochs / config.epochs)
+
+    def _step(self, step: int) -> None:
+        set_learning_rate(self._optimizer, self._learning_rate(step))
+        images, labels = self._stream.next()
+        if self._augment is not None:
+            images = self._augment(images, self._augment_generator)
+        images = normalise(images, self._dataset.mean, self._dataset.std, self._device)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            logits = self._model(images)
+        loss = F.cross_entropy(logits.float(), labels.to(self._device), label_smoothing=self.config.label_smoothing)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._loss_sum += loss.detach()
+        if self._average:
+            self._average.update(self._model, step=step)
+        checked = (step + 1) % self._steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
+        if checked and not self._loss_sum.isfinite():
+            raise FloatingPointError(
+                f"step {step}: the loss is {float(self._loss_sum)}; a lower --learning-rate than "
+                f"{self.config.learning_rate:g} may help"
+            )
+
+    def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
+        with keeper.interruptible(step + 1, self.state_dict):
+            result = self._measured(self._judged)
+        self._result = result
+        epoch = (step + 1) // self._steps_per_epoch
+        mean_loss = float(self._loss_sum) / self._steps_per_epoch
+        progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
+        keeper.record(
+            {
+                "step": step,
+                "epoch": epoch,
+                "learning_rate": self._learning_rate(step),
+                "loss": mean_loss,
+                "test_top1": result.top1,
+                "test_top5": result.top5,
+                "seconds": keeper.seconds,
+            }
+        )
+        self._loss_sum.zero_()
+        self._epochs_recorded = epoch
+        keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=result.top1)
+
+    def _measured(self, network: Network) -> Accuracy:
+        dataset, workers = self._dataset, self.config.workers
+        return accuracy(network, normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers))

@@ -32,6 +32,8 @@ class TrainConfig:
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32`, or `bf16` for a forward pass in bfloat16 where that is sound; evaluation is in fp32.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
+        resume: go on with the run that is in `output`, if there is one.
+        checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         quiet: no progress on standard error.
     """
 
@@ -54,6 +56,8 @@ class TrainConfig:
     device: str = "auto"
     precision: str = "fp32"
     on_bad_image: str = "error"
+    resume: bool = False
+    checkpoint_every: float = 10.0
     quiet: bool = False
 
     def validate(self) -> None:
@@ -71,6 +75,7 @@ class TrainConfig:
             max_images=(1, 10**12),
             image_size=(1, 4096),
             workers=(0, 256),
+            checkpoint_every=(0, 1e6),
             threads=(1, 1024),
         )
         check_choices(

@@ -17,23 +17,36 @@ class MetricsLog:
     """Appends records to `metrics.jsonl` of a run, the source of every report.
 
     Durations go into fields whose names start with `seconds`: all others are equal in two runs of one seed.
+
+    Args:
+        run_path: the run's directory.
+        recorded_bytes: of the record that hold; what a run that goes on finds after them is dropped.
+        first_step: where it goes on.
     """
 
-    def __init__(self, run_path: str | os.PathLike[str]) -> None:
+    def __init__(self, run_path: str | os.PathLike[str], *, recorded_bytes: int = 0, first_step: int = 0) -> None:
         # Importing TensorBoard takes a second; commands that write no record should not wait for it.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._file = (Path(run_path) / "metrics.jsonl").open("a", encoding="utf-8")
-        self._curves = SummaryWriter(str(run_path))
+        path = Path(run_path) / "metrics.jsonl"
+        self._file = path.open("ab")
+        # Whole lines alone: one that was cut must not swallow the next.
+        self._file.truncate(path.read_bytes()[:recorded_bytes].rfind(b"\n") + 1)
+        self._curves = SummaryWriter(str(run_path), purge_step=first_step or None)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record; numbers in it also become points at `record["step"]` of a TensorBoard curve."""
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
         step = record["step"]
         for name, value in record.items():
             if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
                 self._curves.add_scalar(name, value, step)
+
+    def synchronise(self) -> int:
+        """Have all that was written reach the disk; gives the length of the record, bytes."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
 
     def close(self) -> None:
         """Finish both files."""

@@ -1,10 +1,11 @@
 """The directory of a run: where everything that a search or a training leaves has its name."""
 
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -13,7 +14,10 @@ from fpnas.errors import UserError
 from fpnas.files import read_text, write_text_atomic
 from fpnas.version import __version__
 
-__all__ = ["RunDirectory"]
+__all__ = ["MAY_CHANGE", "RunDirectory"]
+
+MAY_CHANGE = ("output", "resume", "workers", "threads", "device", "quiet", "on_bad_image", "checkpoint_every")
+"""Fields of a configuration that a run may go on with other values of."""
 
 _KINDS = ("search", "train")
 
@@ -26,25 +30,37 @@ class RunDirectory:
         path: the directory.
         kind: `search` or `train`.
         config: the effective configuration that the run was started with.
+        goes_on: whether it was begun before, and is to go on.
+        lock: held open by the process that is at work on the run.
     """
 
     path: Path
     kind: str
     config: dict[str, Any]
+    goes_on: bool = False
+    lock: IO[str] | None = None
 
-    @staticmethod
-    def check_free(path: str | os.PathLike[str]) -> None:
-        """Check that a new run can be made at a path. Writes nothing, so that it can come before slow work.
+    @classmethod
+    def check_free(cls, path: str | os.PathLike[str], *, resume: str | None = None) -> None:
+        """Check that a run can be made at a path. Writes nothing, so that it can come before slow work.
+
+        Args:
+            path: where; must be new or empty.
+            resume: a kind of run that may be there and go on.
 
         Raises:
-            UserError: the path is a file or a directory with content, or cannot be made.
+            UserError: the path is a file or a directory with other content, or cannot be made.
         """
         target = Path(path)
+        if resume and (target / "config.yaml").exists():
+            cls.open(target, resume)
+            return
         try:
             if target.is_dir():
-                if any(target.iterdir()):
+                if not _is_free(target):
                     what = "another run" if (target / "config.yaml").exists() else "other files"
-                    raise UserError(f"--output {target}: holds {what}; a new or empty directory is accepted")
+                    more = ", or --resume where a run goes on" if what == "another run" else ""
+                    raise UserError(f"--output {target}: holds {what}; a new or empty directory is accepted{more}")
             elif os.path.lexists(target):
                 raise UserError(f"--output {target}: is a file; a new or empty directory is accepted")
             existing = target
@@ -60,27 +76,52 @@ class RunDirectory:
             raise UserError(f"--output {target}: cannot be made: {existing} is not writable")
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], kind: str, config: Mapping[str, Any]) -> "RunDirectory":
-        """Make the directory of a new run, with its configuration.
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        kind: str,
+        config: Mapping[str, Any],
+        *,
+        resume: Collection[str] | None = None,
+    ) -> "RunDirectory":
+        """Make the directory of a new run, with its configuration, or take that of a run that goes on.
 
         Args:
-            path: where; must be new or empty.
+            path: where; must be new or empty, unless a run goes on.
             kind: `search` or `train`.
             config: the effective configuration; paths are stored as text.
+            resume: with any, a run that is there goes on; those fields of its configuration may have changed.
 
         Raises:
-            UserError: as `check_free`; nothing is left then.
+            UserError: as `check_free`; nothing is left then. A run that goes on has another configuration, or another
+                process is at work on it.
         """
         assert kind in _KINDS, kind
-        cls.check_free(path)
+        cls.check_free(path, resume=None if resume is None else kind)
         plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in config.items()}
-        run = cls(Path(path), kind, plain)
-        document = {"kind": kind, "fpnas": __version__, "configuration": plain}
+        begun = resume is not None and (Path(path) / "config.yaml").exists()
+        if begun:
+            before = cls.open(path, kind).config
+            names = [name for name in plain if name not in (resume or ()) and plain[name] != before.get(name)]
+            if names:
+                changes = ", ".join(f"{name} {shown(before.get(name))}, now {shown(plain[name])}" for name in names)
+                raise UserError(f"--resume: run {path} has another configuration: {changes}")
+        directory = Path(path)
         try:
-            run.checkpoints.mkdir(parents=True)
+            (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
+            lock = (directory / ".lock").open("w")
         except OSError as error:
-            raise UserError(f"--output {run.path}: cannot be made: {error.strerror}") from None
-        write_text_atomic(run.config_path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+            raise UserError(f"--output {directory}: cannot be made: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise UserError(f"--output {directory}: another process is at work on this run") from None
+        run = cls(directory, kind, plain, begun, lock)
+        if not begun:
+            cls.check_free(directory)  # another process may have been quicker, and done
+            document = {"kind": kind, "fpnas": __version__, "configuration": plain}
+            write_text_atomic(run.config_path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
         return run
 
     @classmethod
@@ -158,3 +199,11 @@ class RunDirectory:
     def preprocessing_path(self) -> Path:
         """What turns an image into a trained network's input."""
         return self.path / "preprocessing.json"
+
+
+def _is_free(directory: Path) -> bool:
+    """Whether there is nothing but what a run leaves that was killed while it made its directory."""
+    return all(
+        path.name == ".lock" or path.name.startswith(".config.yaml.") or (path.name == "checkpoints" and _is_free(path))
+        for path in directory.iterdir()
+    )

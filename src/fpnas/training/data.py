@@ -4,6 +4,7 @@ Images are held as uint8 in memory wherever they fit, so that a batch is one ind
 that are decoded ahead of the loop by threads.
 """
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ __all__ = [
     "class_balanced_subset",
     "data_set",
     "download_folder",
+    "fingerprint",
     "iterate",
     "usual_shift",
 ]
@@ -97,6 +99,14 @@ class DataSet:
     train: ImageSource | None
     test: ImageSource | None
     skipped: int = 0
+
+
+def fingerprint(dataset: DataSet) -> str:
+    """A digest of what images there are, in which order, and of how they are looked at; not of their pixels."""
+    parts = {name: part for name, part in (("train", dataset.train), ("test", dataset.test)) if part is not None}
+    labels = {name: hashlib.sha256(part.labels.numpy().tobytes()).hexdigest() for name, part in parts.items()}
+    about = [dataset.class_names, dataset.in_channels, dataset.image_size, dataset.mean, dataset.std, dataset.flip]
+    return hashlib.sha256(repr([*about, dataset.shift, labels]).encode()).hexdigest()[:16]
 
 
 def download_folder() -> Path:
@@ -211,6 +221,9 @@ class BatchStream:
         workers: threads that decode ahead.
         option: what sets the batch size, for the message.
 
+    Attributes:
+        taken: batches so far.
+
     Raises:
         UserError: a batch is larger than what there is to draw from.
     """
@@ -228,8 +241,19 @@ class BatchStream:
             raise UserError(
                 f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
             )
-        self._iterator = _batches(source, _passes(indices, batch_size, generator), workers)
+        self.taken = 0
+        self._index_batches = _passes(indices, batch_size, generator)
+        self._iterator = _batches(source, self._index_batches, workers)
 
     def next(self) -> Batch:
         """The next batch: uint8 images (B, C, H, W) and labels (B,)."""
+        self.taken += 1
         return next(self._iterator)
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches, without loading them; before any was taken."""
+        if self.taken:
+            raise ValueError(f"skip after {self.taken} batches: only a fresh stream can skip")
+        self.taken = batches
+        for _ in range(batches):
+            next(self._index_batches)

@@ -1,13 +1,21 @@
 """Optimizers and the learning-rate schedule, for search and training alike."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from timm.optim import create_optimizer_v2
 from torch import nn
 
-__all__ = ["OPTIMIZERS", "build_optimizer", "set_learning_rate", "warm_up_cosine"]
+__all__ = [
+    "OPTIMIZERS",
+    "build_optimizer",
+    "load_optimizer_state",
+    "optimizer_state",
+    "set_learning_rate",
+    "warm_up_cosine",
+]
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"opt": "sgd", "momentum": 0.9, "nesterov": True},
@@ -30,6 +38,29 @@ def build_optimizer(model: nn.Module, *, name: str, learning_rate: float, weight
     """
     options = OPTIMIZERS[name]
     return create_optimizer_v2(model, lr=learning_rate, weight_decay=weight_decay, filter_bias_and_bn=True, **options)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, dict[str, Any]]:
+    """What an optimizer remembers, by the names of the model's parameters; its settings come from the configuration."""
+    memory = optimizer.state
+    return {name: dict(memory[weight]) for name, weight in model.named_parameters() if weight in memory}
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, model: nn.Module, state: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Go on from `optimizer_state`, on the devices of the parameters.
+
+    Raises:
+        KeyError: a name that the model does not have.
+    """
+    weights = dict(model.named_parameters())
+    for name, entries in state.items():
+        weight = weights[name]
+        for key, value in entries.items():
+            # Running values lie where and as their parameter lies; counts stay what they are.
+            runs = torch.is_tensor(value) and value.shape == weight.shape
+            optimizer.state[weight][key] = torch.empty_like(weight).copy_(value) if runs else value
 
 
 def warm_up_cosine(progress: float, warm_up: float) -> float:

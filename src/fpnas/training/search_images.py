@@ -1,7 +1,8 @@
 """The two halves of the training images in a search: one for the weights, one to judge architectures by."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,6 +78,20 @@ class SearchImages:
     def architecture_batch(self) -> Batch:
         """The next batch of the architecture half, as it is."""
         return self._deliver(*self._architecture_stream.next())
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far both streams are, and the generator of the augmentation."""
+        return {
+            "weight_batches": self._weight_stream.taken,
+            "architecture_batches": self._architecture_stream.taken,
+            "augment_generator": self._augment_generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`; before any batch was taken."""
+        self._weight_stream.skip(state["weight_batches"])
+        self._architecture_stream.skip(state["architecture_batches"])
+        self._augment_generator.set_state(state["augment_generator"])
 
     def calibration_batches(self) -> Iterator[Tensor]:
         """Images of the weight half for batch-norm statistics, the same at every call.

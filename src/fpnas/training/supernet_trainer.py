@@ -1,6 +1,7 @@
 """What a strategy does to a supernet: judge architectures on one half of the images, train weights on the other."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.masked import masked_forward
 from fpnas.nn.supernet import SuperNet
+from fpnas.training.optim import load_optimizer_state, optimizer_state
 
 __all__ = ["SuperNetTrainer"]
 
@@ -44,6 +46,21 @@ class SuperNetTrainer:
         self.forward_passes = 0
         self.backward_passes = 0
         self._input = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, the optimizer's memory by parameter name, and counts."""
+        return {
+            "supernet": self.supernet.state_dict(),
+            "optimizer": optimizer_state(self.optimizer, self.supernet),
+            "forward_passes": self.forward_passes,
+            "backward_passes": self.backward_passes,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self.supernet.load_state_dict(state["supernet"])
+        load_optimizer_state(self.optimizer, self.supernet, state["optimizer"])
+        self.forward_passes, self.backward_passes = state["forward_passes"], state["backward_passes"]
 
     def spec(self, indices_GV: Tensor) -> NetworkSpec:
         """The network of choice indices (G, V), for this data."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fpnas.errors import UserError
-from fpnas.runtime.checkpoint import load_weights, save_weights
+from fpnas.runtime.weights import load_weights, save_weights
 
 
 def test_weights_come_back_bit_by_bit(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""SIGTERM and Ctrl-C as requests, so that a run can write a checkpoint before it leaves."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+__all__ = ["Interruption"]
+
+_PATIENCE_SECONDS = 7.0
+"""Schedulers kill what has not left some 10 s after SIGTERM; a step that takes longer is not waited for."""
+
+_TERMINATED = 143
+
+
+class Interruption:
+    """While entered, SIGTERM and SIGINT are noted; the run asks between its steps, and leaves by `leave`.
+
+    Where a step takes too long, and at a second signal, what the signal stands for is raised wherever the program is:
+    SystemExit(143) or KeyboardInterrupt. Outside the main thread nothing is caught.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._at_once = False
+        self._before: dict[int, object] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether there was a signal."""
+        return self._number is not None
+
+    def leave(self) -> None:
+        """Raise what the noted signal stands for."""
+        raise SystemExit(_TERMINATED) if self._number == signal.SIGTERM else KeyboardInterrupt
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within it a signal is not noted but raised: for long work that changes nothing."""
+        if self.requested:
+            self.leave()
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._out_of_patience)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        again = self.requested
+        self._number = number
+        if again or self._at_once:
+            self.leave()
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)
+
+    def _out_of_patience(self, number: int, frame: FrameType | None) -> None:
+        self.leave()

@@ -1,0 +1,162 @@
+"""A run under way: its record, its checkpoints, and how it leaves and goes on."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from fpnas.errors import UserError
+from fpnas.runtime.checkpoint import Checkpoint, Checkpoints
+from fpnas.runtime.interruption import Interruption
+from fpnas.runtime.metrics import MetricsLog
+from fpnas.runtime.run_directory import RunDirectory
+
+__all__ = ["RunKeeper"]
+
+State = Callable[[], Mapping[str, Any]]
+
+
+class RunKeeper:
+    """Writes what a run records, and checkpoints from which it goes on bitwise; without a directory it does nothing.
+
+    A checkpoint holds how long the record was when it was written. What a killed run recorded after it is done, and
+    recorded, again.
+
+    Args:
+        run: the run's directory; None for a run that leaves no files.
+        total_steps: of the run.
+        identity: what the run works on, by the name of the option that says so; a run that goes on must find the same.
+        checkpoint_minutes: time between checkpoints within an epoch.
+
+    Attributes:
+        first_step: steps that were done before.
+        state: of the run then; None at its beginning.
+
+    Raises:
+        UserError: no checkpoint is whole, or the run began with another identity.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory | None,
+        *,
+        total_steps: int,
+        identity: Mapping[str, str],
+        checkpoint_minutes: float,
+    ) -> None:
+        self.first_step = 0
+        self.state: dict[str, Any] | None = None
+        self._identity = dict(identity)
+        self._interval_seconds = 60 * checkpoint_minutes
+        self._interruption = Interruption()
+        self._started = self._last_checkpoint = time.monotonic()
+        self._seconds_before = 0.0
+        self._checkpoints: Checkpoints | None = None
+        self._log: MetricsLog | None = None
+        if run is None:
+            return
+        self._checkpoints = Checkpoints(run.checkpoints, run.kind)
+        self._checkpoints.clear_unfinished()
+        recorded_bytes = self._go_on(run, total_steps) if run.goes_on else 0
+        self._log = MetricsLog(run.path, recorded_bytes=recorded_bytes, first_step=self.first_step)
+
+    def _go_on(self, run: RunDirectory, total_steps: int) -> int:
+        """Take the newest checkpoint; gives the bytes of the record that it knows."""
+        checkpoint = self._newest(run)
+        if checkpoint is None:
+            return 0
+        if checkpoint.step > total_steps:
+            raise UserError(f"--epochs: {run.path} is at step {checkpoint.step} of {total_steps}")
+        kept = checkpoint.state["keeper"]
+        for option, digest in self._identity.items():
+            if kept["identity"].get(option) != digest:
+                raise UserError(f"{option}: not what {run.path} began with; without --resume a new run is made")
+        self.first_step = checkpoint.step
+        self.state = checkpoint.state
+        self._seconds_before = float(kept["seconds"])
+        print(f"fpnas: {run.path} goes on at step {checkpoint.step} of {total_steps}", file=sys.stderr)
+        return int(kept["recorded_bytes"])
+
+    def _newest(self, run: RunDirectory) -> Checkpoint | None:
+        """The newest whole checkpoint whose record is whole, too, and of others say why they are not taken."""
+        assert self._checkpoints is not None
+        recorded_bytes = run.metrics_path.stat().st_size if run.metrics_path.exists() else 0
+        skipped: list[str] = []
+        newest = taken = None
+        for checkpoint in self._checkpoints.whole(skipped):
+            newest = newest or checkpoint
+            if checkpoint.state["keeper"]["recorded_bytes"] <= recorded_bytes:
+                taken = checkpoint
+                break
+            skipped.append(f"of step {checkpoint.step}: {run.metrics_path.name} ends before it")
+        for reason in skipped:
+            print(f"fpnas: checkpoint skipped: {reason}", file=sys.stderr)
+        if taken is None and newest is not None:
+            print(f"fpnas: {run.metrics_path}: records before step {newest.step} are lost", file=sys.stderr)
+            return newest
+        if taken is None and skipped:
+            raise UserError(f"run {run.path}: no checkpoint is whole; a new --output is needed")
+        if taken is None:
+            print(f"fpnas: {run.path} has no checkpoint yet and begins again", file=sys.stderr)
+        return taken
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run, its earlier parts included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def record(self, figures: Mapping[str, Any]) -> None:
+        """Add a line to the record."""
+        if self._log:
+            self._log.write(figures)
+
+    def step_done(self, step: int, state: State, *, epoch_ended: bool = False, score: float | None = None) -> None:
+        """After a step: write a checkpoint where one is due, and leave if that was asked for.
+
+        Args:
+            step: steps that are done.
+            state: gives what the run needs to go on from here; its tensors are not copied.
+            epoch_ended: whether the step was an epoch's last.
+            score: as `Checkpoints.save`.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; the checkpoint is written.
+        """
+        leaving = self._interruption.requested
+        if epoch_ended or leaving or time.monotonic() - self._last_checkpoint >= self._interval_seconds:
+            self._save(step, state, score)
+        if leaving:
+            self._interruption.leave()
+
+    @contextmanager
+    def interruptible(self, step: int, state: State) -> Iterator[None]:
+        """Around long work after a step that changes nothing: a signal ends it at once, with a checkpoint."""
+        try:
+            with self._interruption.at_once():
+                yield
+        except (SystemExit, KeyboardInterrupt):
+            self._save(step, state, None)
+            raise
+
+    def _save(self, step: int, state: State, score: float | None) -> None:
+        if self._checkpoints and self._log:
+            kept = {
+                "identity": self._identity,
+                "recorded_bytes": self._log.synchronise(),
+                "seconds": self.seconds,
+            }
+            self._checkpoints.save(step, {**state(), "keeper": kept}, score)
+        self._last_checkpoint = time.monotonic()
+
+    def __enter__(self) -> "RunKeeper":
+        self._interruption.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._interruption.__exit__(kind, error, trace)
+        if self._log:
+            self._log.close()

@@ -1,0 +1,46 @@
+"""Weights on disk: safetensors, whole or not at all."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fpnas.errors import UserError
+from fpnas.files import write_bytes_atomic
+
+__all__ = ["load_weights", "save_weights"]
+
+
+def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors by name, and texts about them.
+
+    Raises:
+        UserError: the place cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes_atomic(path, save(plain, dict(metadata)))
+
+
+def load_weights(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the texts about them.
+
+    Args:
+        path: the file.
+        kind: what the file should be, for the message, e.g. "weights file".
+
+    Raises:
+        UserError: missing, unreadable, truncated or not safetensors.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{kind} {path}: no such file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        detail = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{kind} {path}: not a whole safetensors file: {detail}") from None
+    except OSError as error:
+        raise UserError(f"{kind} {path}: cannot be read: {error.strerror or error}") from None

@@ -1,0 +1,71 @@
+"""What a search found: in memory, and as the files of its run."""
+
+from dataclasses import asdict, dataclass
+
+from fpnas.architecture import Architecture, architecture_from_json, architecture_to_json
+from fpnas.files import read_json, write_json_atomic
+from fpnas.network_file import load_network, network_to_json
+from fpnas.network_spec import NetworkSpec
+from fpnas.nn.supernet import SuperNet
+from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.weights import save_weights
+from fpnas.space import SearchSpace
+from fpnas.strategies import Strategy
+
+__all__ = ["SearchResult", "read_result", "write_result"]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, and what it took.
+
+    Attributes:
+        architecture: what the strategy found: as a rule the most probable architecture within the budget.
+        network: the same, as a network for the data.
+        macs: its multiply-adds; `budget_share` is their share of the target.
+        log_probability: of the architecture, nats.
+        entropy_nats: of the distribution at the end; `converged` when it is under `CONVERGED_NATS`, or does not learn.
+        supernet_top1: accuracy with the supernet's weights on the architecture half, percent.
+        samples: architectures drawn in all.
+        forward_passes, backward_passes: architectures evaluated and trained, a batch each.
+        seconds: wall time of the search.
+    """
+
+    architecture: Architecture
+    network: NetworkSpec
+    macs: int
+    budget_share: float
+    log_probability: float
+    entropy_nats: float
+    converged: bool
+    supernet_top1: float
+    samples: int
+    forward_passes: int
+    backward_passes: int
+    seconds: float
+
+
+def write_result(
+    run: RunDirectory, space: SearchSpace, strategy: Strategy, supernet: SuperNet, result: SearchResult
+) -> None:
+    """Write what a search found, and what a later derivation needs."""
+    weights = {f"supernet.{name}": tensor for name, tensor in supernet.state_dict().items()}
+    distribution = strategy.distribution
+    save_weights(
+        run.search_state_path,
+        weights | {"distribution.logits": distribution.logits},
+        {"distribution": distribution.kind, "space": space.digest, "learned": str(strategy.learns)},
+    )
+    write_json_atomic(run.architecture_path, architecture_to_json(space, result.architecture))
+    write_json_atomic(run.network_path, network_to_json(result.network))
+    plain = asdict(result)
+    del plain["architecture"], plain["network"]
+    write_json_atomic(run.result_path, plain)
+
+
+def read_result(run: RunDirectory, space: SearchSpace) -> SearchResult:
+    """What `write_result` wrote. Raises UserError when a file is missing or broken."""
+    where = f"run {run.path}"
+    figures = read_json(run.result_path, "search result")
+    architecture = architecture_from_json(space, read_json(run.architecture_path, "architecture file"), where)
+    return SearchResult(architecture=architecture, network=load_network(run.network_path), **figures)
