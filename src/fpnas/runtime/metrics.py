@@ -20,11 +20,11 @@ class MetricsLog:
 
     Args:
         run_path: the run's directory.
-        recorded_bytes: of the record that hold; what a run that goes on finds after them is dropped.
+        recorded_bytes: of the record that hold, all when left out; what a run that goes on finds after them is dropped.
         first_step: where it goes on.
     """
 
-    def __init__(self, run_path: str | os.PathLike[str], *, recorded_bytes: int = 0, first_step: int = 0) -> None:
+    def __init__(self, run_path: str | os.PathLike[str], *, recorded_bytes: int | None = None, first_step: int = 0) -> None:
         # Importing TensorBoard takes a second; commands that write no record should not wait for it.
         from torch.utils.tensorboard import SummaryWriter
 
