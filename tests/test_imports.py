@@ -49,8 +49,10 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.derive",
         "fpnas.search",
         "fpnas.search_config",
+        "fpnas.search_result",
         "fpnas.train",
         "fpnas.train_config",
+        "fpnas.train_result",
     ),
     7: (
         "fpnas.__main__",

@@ -102,8 +102,8 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
     )
     with keeper:
         result = loop.run(keeper)
-    if run:
-        write_result(run, space, loop.strategy, loop.trainer.supernet, result)
+        if run:
+            write_result(run, space, loop.strategy, loop.trainer.supernet, result)
     return result
 
 

@@ -114,8 +114,8 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
     )
     with keeper:
         result, images = loop.run(keeper)
-    if run:
-        write_result(run, dataset, result, images)
+        if run:
+            write_result(run, dataset, result, images)
     return result
 
 

@@ -49,7 +49,9 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
+                # Shells have background jobs ignore Ctrl-C, and that is to stay so.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
             self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._out_of_patience)
         return self
 

@@ -46,6 +46,7 @@ class RunKeeper:
         identity: Mapping[str, str],
         checkpoint_minutes: float,
     ) -> None:
+        self._run = run
         self.first_step = 0
         self.state: dict[str, Any] | None = None
         self._identity = dict(identity)
@@ -160,3 +161,5 @@ class RunKeeper:
         self._interruption.__exit__(kind, error, trace)
         if self._log:
             self._log.close()
+        if self._run and self._run.lock:
+            self._run.lock.close()

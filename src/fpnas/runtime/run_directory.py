@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,8 +37,8 @@ class RunDirectory:
     path: Path
     kind: str
     config: dict[str, Any]
-    goes_on: bool = False
-    lock: IO[str] | None = None
+    goes_on: bool = field(default=False, compare=False)
+    lock: IO[str] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def check_free(cls, path: str | os.PathLike[str], *, resume: str | None = None) -> None:
