@@ -24,7 +24,9 @@ class MetricsLog:
         first_step: where it goes on.
     """
 
-    def __init__(self, run_path: str | os.PathLike[str], *, recorded_bytes: int | None = None, first_step: int = 0) -> None:
+    def __init__(
+        self, run_path: str | os.PathLike[str], *, recorded_bytes: int | None = None, first_step: int = 0
+    ) -> None:
         # Importing TensorBoard takes a second; commands that write no record should not wait for it.
         from torch.utils.tensorboard import SummaryWriter
 
