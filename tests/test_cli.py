@@ -232,10 +232,16 @@ def raising(error: BaseException) -> Any:
 
 
 def test_any_other_failure_is_1_with_a_traceback(capfd: Captured, command: list[Any]) -> None:
-    command.append(raising(FloatingPointError("the loss is nan")))
+    command.append(raising(RuntimeError("no such operator")))
     assert main(["act"]) == 1
     output, errors = capfd.readouterr()
-    assert output == "" and "Traceback" in errors and "the loss is nan" in errors
+    assert output == "" and "Traceback" in errors and "no such operator" in errors
+
+
+def test_a_run_that_diverged_is_1_in_one_line(capfd: Captured, command: list[Any]) -> None:
+    command.append(raising(FloatingPointError("step 3: the loss is nan")))
+    assert main(["act"]) == 1
+    assert capfd.readouterr() == ("", "fpnas: error: step 3: the loss is nan\n")
 
 
 def test_what_a_user_can_be_told_is_2_in_one_line(capfd: Captured, command: list[Any]) -> None:

@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Messages of libraries may span lines; a user is told one.
         print("fpnas: error:", " ".join(str(error).split()), file=sys.stderr)
         return _BAD_USAGE
+    except FloatingPointError as error:
+        print("fpnas: error:", error, file=sys.stderr)
+        return _FAILED
     except KeyboardInterrupt:
         print("fpnas: interrupted", file=sys.stderr)
         return _INTERRUPTED

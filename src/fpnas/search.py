@@ -179,7 +179,10 @@ class _SearchLoop:
             if keeper.first_step // steps_per_epoch > self.epochs_recorded:  # stopped while it measured an epoch's end
                 self._end_epoch(keeper.first_step - 1, keeper, progress)
             for step in range(keeper.first_step, self.total_steps):
-                figures = self._step(step)
+                try:
+                    figures = self._step(step)
+                except FloatingPointError as error:
+                    raise FloatingPointError(f"step {step}: {error}; {keeper.way_back}") from None
                 keeper.record({"step": step, **figures})
                 if (step + 1) % steps_per_epoch:
                     progress.update(step + 1)
@@ -209,7 +212,7 @@ class _SearchLoop:
             )
         )
         if not math.isfinite(figures["loss"]):
-            raise FloatingPointError(f"step {step}: the loss is {figures['loss']}; a lower --learning-rate may help")
+            raise FloatingPointError(f"the loss is {figures['loss']}")
         self._last_samples = int(figures["samples"])
         self.samples += self._last_samples
         return figures

@@ -189,7 +189,10 @@ class _TrainLoop:
             if keeper.first_step // self._steps_per_epoch > self._epochs_recorded:  # stopped while it measured
                 self._end_epoch(keeper.first_step - 1, keeper, progress)
             for step in range(keeper.first_step, self.total_steps):
-                self._step(step)
+                try:
+                    self._step(step)
+                except FloatingPointError as error:
+                    raise FloatingPointError(f"step {step}: {error}; {keeper.way_back}") from None
                 if (step + 1) % self._steps_per_epoch:
                     progress.update(step + 1)
                     keeper.step_done(step + 1, self.state_dict)
@@ -225,10 +228,7 @@ class _TrainLoop:
             self._average.update(self._model, step=step)
         checked = (step + 1) % self._steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
         if checked and not self._loss_sum.isfinite():
-            raise FloatingPointError(
-                f"step {step}: the loss is {float(self._loss_sum)}; a lower --learning-rate than "
-                f"{self.config.learning_rate:g} may help"
-            )
+            raise FloatingPointError(f"the loss is {float(self._loss_sum)} at rate {self._learning_rate(step):g}")
 
     def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
         with keeper.interruptible(step + 1, self.state_dict):

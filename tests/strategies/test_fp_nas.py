@@ -1,13 +1,14 @@
 """The default strategy and its relatives: budget, samples, pace, switch, and the exact gradient."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from landscape import COSTS, SPACE, TARGET, landscape, run
+from landscape import COSTS, SPACE, TARGET, Landscape, landscape, run
 
 from fpnas.distribution import Factorized, Joint
-from fpnas.strategies import STRATEGIES, StrategySettings
+from fpnas.strategies import STRATEGIES, Judgement, StrategySettings
 from fpnas.strategies.fp_nas import pace
 
 
@@ -54,6 +55,24 @@ def test_the_distribution_becomes_joint_and_stays_the_same():
     assert torch.allclose(joint.entropy(), entropy, atol=1e-9)
     after, _, _ = run(steps=100, warm_up=10, joint_from=0.5)
     assert isinstance(after.distribution, Joint)
+
+
+@pytest.mark.parametrize("strategy", ["fp-nas", "fp-nas-paper", "parsec"])
+def test_an_architecture_without_a_finite_loss_has_no_say(strategy):
+    learner = STRATEGIES[strategy](SPACE, StrategySettings(learning_steps=20))
+    recorder = Landscape()
+
+    def judge(indices):
+        judged = recorder.judge(indices)
+        bad = torch.arange(len(indices)) == 1
+        return Judgement(torch.where(bad, math.inf, judged.cross_entropy_K), judged.accuracy_K)
+
+    before = learner.distribution.logits.detach().clone()
+    figures = learner.step(replace(recorder.tools(0, 20, 0, 0), judge=judge))
+    assert math.isfinite(figures["architecture_loss"]) and learner.distribution.logits.isfinite().all()
+    assert not torch.equal(learner.distribution.logits[: len(before)], before)
+    trained = dict(zip(map(str, recorder.trained[0][0].tolist()), recorder.trained[0][1].tolist(), strict=False))
+    assert trained.get(str(recorder.judged[0][1].tolist()), 0.0) == 0.0
 
 
 def test_one_architecture_is_trained_or_all_by_their_weights():

@@ -75,6 +75,41 @@ def test_judging_each_architecture_once() -> None:
         assert accuracy == pytest.approx(right.double().mean().item())
 
 
+def with_one_broken_kernel() -> tuple[SuperNetTrainer, Tensor, Tensor]:
+    """A trainer where a kernel of the first block gives no numbers; architectures without and with it."""
+    subject = trainer()
+    indices_KGV = uniform_indices(SPACE, 64, seed=3)
+    kernels = SPACE.groups[0].values("kernel")
+    broken = indices_KGV[:, 0, 0] == len(kernels) - 1
+    for name, parameter in subject.supernet.blocks[0].depthwise.named_parameters():
+        if name.startswith(f"kernel{kernels[-1]}"):
+            parameter.data.fill_(float("nan"))
+    return subject, indices_KGV[~broken][:3], indices_KGV[broken][:2]
+
+
+def test_what_has_no_finite_loss_is_infinitely_bad() -> None:
+    subject, sound, broken = with_one_broken_kernel()
+    found, _ = subject.judge(*batch(), torch.cat([broken[:1], sound, broken[1:]]))
+    assert found[1:4].isfinite().all() and found[[0, 4]].tolist() == [float("inf")] * 2
+    with pytest.raises(FloatingPointError, match="no sampled architecture has a finite loss"):
+        subject.judge(*batch(), broken)
+
+
+def test_a_loss_that_is_not_finite_trains_nothing() -> None:
+    subject, sound, broken = with_one_broken_kernel()
+    before = copy.deepcopy(subject.supernet.state_dict())
+    with pytest.raises(FloatingPointError, match=r"the loss of architecture \[\[.*\]\] is nan"):
+        subject.train_weights(*batch(), torch.cat([sound[:1], broken[:1]]), torch.tensor([0.5, 0.5]))
+    after = subject.supernet.state_dict()
+    weights = dict(subject.supernet.named_parameters())
+    assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in weights)
+    losses = subject.train_weights(*batch(), torch.cat([sound[:1], broken[:1]]), torch.tensor([1.0, 0.0]))
+    assert losses[0] > 0 and losses[1] == 0 and subject.backward_passes == 1
+    for mixture in (subject.mixture_cross_entropy, subject.train_mixture):
+        with pytest.raises(FloatingPointError, match="the loss of all choices is nan"):
+            mixture(*batch(), _gates())
+
+
 def _gates() -> list[dict[str, torch.Tensor]]:
     return [
         {choice.name: torch.full((len(choice.values),), 1 / len(choice.values)) for choice in group.choices}

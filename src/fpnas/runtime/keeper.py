@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -55,6 +56,7 @@ class RunKeeper:
         self._started = self._last_checkpoint = time.monotonic()
         self._seconds_before = 0.0
         self._checkpoints: Checkpoints | None = None
+        self._last_path: Path | None = None
         self._log: MetricsLog | None = None
         if run is None:
             return
@@ -108,6 +110,12 @@ class RunKeeper:
         """Wall time of the run, its earlier parts included."""
         return self._seconds_before + time.monotonic() - self._started
 
+    @property
+    def way_back(self) -> str:
+        """What to do where a run cannot go on: the checkpoint that is whole, and a hint."""
+        newest = f"{self._last_path} is the last checkpoint; " if self._last_path else ""
+        return f"{newest}a new run with a lower --learning-rate may help"
+
     def record(self, figures: Mapping[str, Any]) -> None:
         """Add a line to the record."""
         if self._log:
@@ -148,7 +156,7 @@ class RunKeeper:
                 "recorded_bytes": self._log.synchronise(),
                 "seconds": self.seconds,
             }
-            self._checkpoints.save(step, {**state(), "keeper": kept}, score)
+            self._last_path = self._checkpoints.save(step, {**state(), "keeper": kept}, score)
         self._last_checkpoint = time.monotonic()
 
     def __enter__(self) -> "RunKeeper":

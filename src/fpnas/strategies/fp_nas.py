@@ -152,7 +152,7 @@ class FpNas:
             "samples": samples,
             "loss": self._weight_step(tools, indices_KGV, weight_K),
             "entropy_nats": entropy,
-            "architecture_loss": float(cross_entropy_K.mean()),
+            "architecture_loss": float(cross_entropy_K[cross_entropy_K.isfinite()].mean()),
             "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
             "acceptance": acceptance,
         }
