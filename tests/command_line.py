@@ -1,6 +1,7 @@
 """Commands of fpnas run in this process, and what they print."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +24,8 @@ def answer(capfd: Captured, *arguments: str | Path) -> str:
 def document(capfd: Captured, *arguments: str | Path) -> Any:
     """What a command prints with --json: one document and nothing else."""
     return json.loads(answer(capfd, *arguments, "--json"))
+
+
+def heeding_interrupts() -> None:
+    """For a new process, before it begins: tests that run in the background have Ctrl-C ignored, and hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import Captured, answer, document
+from command_line import Captured, answer, document, heeding_interrupts
 from PIL import Image
 from refusals import refused, write_network
 
@@ -273,7 +273,13 @@ def test_standard_output_is_for_the_answer(capfd: Captured, command: list[Any]) 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_running_search_can_be_stopped(number: signal.Signals, code: int) -> None:
     arguments = ["search", *REQUIRED, "--epochs=100000", "--batch-size=32", "--threads=1"]
-    process = subprocess.Popen([FPNAS, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [FPNAS, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeding_interrupts,
+    )
     try:
         deadline = time.monotonic() + 120
         while not Path("run/metrics.jsonl").exists() and time.monotonic() < deadline:

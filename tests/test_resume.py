@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import heeding_interrupts
 from finished_runs import copied, network_file, repeatable_metrics, search_config, train_config
 
 from fpnas.errors import UserError
@@ -227,7 +228,7 @@ def test_a_second_process_on_a_run_is_refused(tmp_path: Path, monkeypatch: pytes
     assert refused
 
 
-LONGER = ("--epochs", "40", "--warmup-epochs", "16", "--max-images", "700", "--batch-size", "16")
+LONGER = ("--epochs", "20", "--warmup-epochs", "8", "--max-images", "700", "--batch-size", "16")
 
 
 def started(output: Path, *options: str) -> "subprocess.Popen[str]":
@@ -238,6 +239,7 @@ def started(output: Path, *options: str) -> "subprocess.Popen[str]":
         stdout=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=heeding_interrupts,
     )
 
 
@@ -271,7 +273,7 @@ def test_a_signal_leaves_a_checkpoint(tmp_path: Path, number: int, code: int) ->
 def test_kills_leave_nothing_but_time_behind(tmp_path: Path) -> None:
     assert started(tmp_path / "whole").wait() == 0
     run = tmp_path / "killed"
-    for lines in (1, 120, 333, 334, 700):
+    for lines in (1, 150, 300):
         assert signalled(run, signal.SIGKILL, lines, "--resume")[0] == -signal.SIGKILL
     assert started(run, "--resume").wait() == 0
     assert_equal_runs(tmp_path / "whole", run)
