@@ -22,6 +22,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.checks",
         "fpnas.errors",
         "fpnas.files",
+        "fpnas.launcher",
         "fpnas.network_file",
         "fpnas.network_spec",
         "fpnas.quantities",

@@ -12,7 +12,8 @@ from types import FrameType
 
 from fpnas.cli_commands import COMMANDS
 from fpnas.cli_parser import CommandParser
-from fpnas.errors import UserError
+from fpnas.errors import ProcessLost, UserError
+from fpnas.launcher import rank
 from fpnas.version import __version__
 
 __all__ = ["main"]
@@ -34,11 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _termination_as_exit():
             return _run(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
-        # Messages of libraries may span lines; a user is told one.
-        print("fpnas: error:", " ".join(str(error).split()), file=sys.stderr)
+        _complain(error)
         return _BAD_USAGE
-    except FloatingPointError as error:
-        print("fpnas: error:", error, file=sys.stderr)
+    except (FloatingPointError, ProcessLost) as error:
+        _complain(error)
         return _FAILED
     except KeyboardInterrupt:
         print("fpnas: interrupted", file=sys.stderr)
@@ -73,12 +73,21 @@ def _run(arguments: list[str]) -> int:
     # Standard output is for the answer alone, whatever a library prints on its way to it.
     with contextlib.redirect_stdout(sys.stderr):
         document = command.run(values)
+    if rank():
+        return _DONE
     if values.json:
         print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         command.show(document)
     sys.stdout.flush()
     return _DONE
+
+
+def _complain(error: Exception) -> None:
+    """One line about a mistake, that says which process has it where there are several."""
+    who = f"process {rank()}: " if rank() else ""
+    # Messages of libraries may span lines; a user is told one.
+    print("fpnas: error:", f"{who}{' '.join(str(error).split())}", file=sys.stderr)
 
 
 def _overview() -> str:

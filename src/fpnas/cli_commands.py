@@ -14,6 +14,7 @@ from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_cost, show_figures, show_predictions, show_space, show_spaces
 from fpnas.errors import UserError
+from fpnas.launcher import rank
 from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
 from fpnas.train_config import TrainConfig
@@ -138,13 +139,13 @@ def _search(arguments: Any) -> dict[str, Any]:
     from fpnas.search import CONVERGED_NATS, run_search
 
     result = run_search(config)
-    if not result.converged:
+    if not result.converged and not rank():
         print(
             f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
             f"{CONVERGED_NATS:g} are expected; more --epochs may help",
             file=sys.stderr,
         )
-    run = RunDirectory.open(config.output, "search")
+    run = RunDirectory(config.output, "search", asdict(config))
     figures = {field.name: getattr(result, field.name) for field in fields(result)}
     files = {"output": str(run.path), "architecture": str(run.architecture_path), "network": str(run.network_path)}
     return figures | files
@@ -175,7 +176,7 @@ def _train(arguments: Any) -> dict[str, Any]:
     from fpnas.train import run_train
 
     result = run_train(network, config)
-    figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds")}
+    figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
     return figures | {"output": str(config.output)}
 
 

@@ -16,8 +16,10 @@ from fpnas.architecture import Architecture
 from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
+from fpnas.launcher import goes_on
 from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.processes import WHOLE, Processes, join_processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
@@ -26,10 +28,11 @@ from fpnas.search_result import SearchResult, read_result, write_result
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space, space_to_toml
 from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools, Strategy, StrategySettings
-from fpnas.training.data import DataSet, fingerprint
+from fpnas.training.data import DataSet, data_identity
 from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
 from fpnas.training.load import load_data
 from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine
+from fpnas.training.precision import Precision
 from fpnas.training.search_images import SearchImages
 from fpnas.training.supernet_trainer import SuperNetTrainer
 
@@ -50,7 +53,8 @@ def run_search(config: SearchConfig) -> SearchResult:
     config.validate()
     configure_threads(config.threads)
     space = load_space(config.space)
-    RunDirectory.check_free(config.output, resume="search" if config.resume else None)
+    resume = "search" if goes_on(config.resume) else None
+    join_processes(pick_device(config.device)).from_first(lambda: RunDirectory.check_free(config.output, resume=resume))
     dataset = load_data(
         config.data,
         image_size=config.image_size,
@@ -78,11 +82,14 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         FloatingPointError: the loss is not finite.
         SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
     """
-    loop = _SearchLoop(space, dataset, config)
-    run = None
-    if write:
+    processes = join_processes(pick_device(config.device))
+    loop = _SearchLoop(space, dataset, config, processes)
+    run: RunDirectory | None = None
+
+    def begin() -> SearchResult | None:
+        nonlocal run
         run = RunDirectory.create(
-            config.output, "search", asdict(loop.config), resume=MAY_CHANGE if config.resume else None
+            config.output, "search", asdict(loop.config), resume=MAY_CHANGE if goes_on(config.resume) else None
         )
         if run.goes_on and run.result_path.exists():
             return read_result(run, space)
@@ -94,23 +101,32 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
                 "architecture_half": loop.images.architecture_half.tolist(),
             },
         )
+        return None
+
+    finished = processes.from_first(begin) if write else None
+    if finished:
+        return finished
     keeper = RunKeeper(
         run,
         total_steps=loop.total_steps,
-        identity={"--space": space.digest, "--data": fingerprint(replace(dataset, test=None))},
+        identity={"--space": space.digest, **data_identity(replace(dataset, test=None))},
         checkpoint_minutes=config.checkpoint_every,
+        processes=processes,
     )
     with keeper:
         result = loop.run(keeper)
         if run:
             write_result(run, space, loop.strategy, loop.trainer.supernet, result)
+        processes.wait()
     return result
 
 
 class _SearchLoop:
     """All parts of one search, and what it counts."""
 
-    def __init__(self, space: SearchSpace, dataset: DataSet, config: SearchConfig) -> None:
+    def __init__(self, space: SearchSpace, dataset: DataSet, config: SearchConfig, processes: Processes) -> None:
+        self.processes = processes
+        self.dataset = dataset
         self.target = config.target()
         self.costs = build_cost_table(
             space,
@@ -124,6 +140,10 @@ class _SearchLoop:
                 f"{dataset.image_size} pixels has {self.costs.minimum()} MACs; that or more is accepted"
             )
         device = pick_device(config.device)
+        by_samples = config.parallel == "samples"
+        processes.check_divides(config.batch_size, "--batch-size")
+        if not by_samples:
+            processes.check_divides(config.architecture_batch_size, "--architecture-batch-size")
         self.images = SearchImages(
             dataset,
             seed=config.seed,
@@ -131,6 +151,7 @@ class _SearchLoop:
             architecture_batch_size=config.architecture_batch_size,
             device=device,
             workers=config.workers,
+            share=WHOLE if by_samples else processes.share,
         )
         self.config = config = config.scheduled(self.images.steps_per_epoch)
         assert config.epochs is not None and config.warmup_epochs is not None
@@ -147,6 +168,9 @@ class _SearchLoop:
             input_size=dataset.image_size,
             in_channels=dataset.in_channels,
             num_classes=len(dataset.class_names),
+            precision=Precision(config.precision, device),
+            processes=processes,
+            by_samples=by_samples,
         )
         self.samples = 0
         self.epochs_recorded = 0
@@ -175,7 +199,8 @@ class _SearchLoop:
         if keeper.state is not None:
             self.load_state_dict(keeper.state)
         steps_per_epoch = self.images.steps_per_epoch
-        with Progress(self.total_steps, quiet=self.config.quiet, first_step=keeper.first_step) as progress:
+        quiet = self.config.quiet or not self.processes.is_first
+        with Progress(self.total_steps, quiet=quiet, first_step=keeper.first_step) as progress:
             if keeper.first_step // steps_per_epoch > self.epochs_recorded:  # stopped while it measured an epoch's end
                 self._end_epoch(keeper.first_step - 1, keeper, progress)
             for step in range(keeper.first_step, self.total_steps):
@@ -219,6 +244,7 @@ class _SearchLoop:
 
     def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
         """Measure and record what the distribution prefers after an epoch."""
+        self.processes.check_equal(self.strategy.distribution.logits, "the distribution")
         mode = self.strategy.distribution.mode()
         with keeper.interruptible(step + 1, self.state_dict):
             mode_top1 = self._supernet_top1(mode)
@@ -245,7 +271,7 @@ class _SearchLoop:
         """Accuracy of an architecture with the shared weights, batch norm recalibrated on the weight half."""
         network = self.trainer.supernet.extract(self.trainer.spec(indices_GV))
         recalibrate_batch_norm(network, self.images.calibration_batches())
-        return accuracy(network, self.images.judged_batches()).top1
+        return accuracy(network, self.images.judged_batches(self.processes.share), self.processes).top1
 
     def _result(self, keeper: RunKeeper) -> SearchResult:
         strategy = self.strategy
@@ -272,6 +298,7 @@ class _SearchLoop:
             forward_passes=self.trainer.forward_passes,
             backward_passes=self.trainer.backward_passes,
             seconds=keeper.seconds,
+            skipped_images=self.dataset.skipped,
         )
 
 

@@ -45,6 +45,9 @@ class SearchConfig:
         workers: processes that load images.
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
+        precision: `fp32`, or `bf16` or `fp16` for forward passes under autocast; fp16 needs a CUDA device.
+        parallel: what processes that `torchrun` starts split: `data`, the images of a batch, or `samples`, the
+            architectures that are judged.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
@@ -75,6 +78,8 @@ class SearchConfig:
     workers: int = 2
     threads: int | None = None
     device: str = "auto"
+    precision: str = "fp32"
+    parallel: str = "data"
     on_bad_image: str = "error"
     resume: bool = False
     checkpoint_every: float = 10.0
@@ -121,5 +126,7 @@ class SearchConfig:
             budget=("condition", "hinge"),
             weight_step=("resample", "all"),
             device=("auto", "cpu", "cuda"),
+            precision=("fp32", "bf16", "fp16"),
+            parallel=("data", "samples"),
             on_bad_image=("error", "skip"),
         )

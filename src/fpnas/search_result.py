@@ -29,6 +29,7 @@ class SearchResult:
         samples: architectures drawn in all.
         forward_passes, backward_passes: architectures evaluated and trained, a batch each.
         seconds: wall time of the search.
+        skipped_images: that could not be read and were left out or replaced, as the first process met them.
     """
 
     architecture: Architecture
@@ -43,6 +44,7 @@ class SearchResult:
     forward_passes: int
     backward_passes: int
     seconds: float
+    skipped_images: int = 0
 
 
 def write_result(

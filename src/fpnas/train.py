@@ -13,17 +13,19 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fpnas.cost import network_cost
+from fpnas.launcher import goes_on
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network, build_network
 from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.processes import WHOLE, Processes, Share, join_processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.train_result import TrainResult, read_result, write_result
 from fpnas.training.augment import Augment, normalise
-from fpnas.training.data import BatchStream, DataSet, ImageSource, fingerprint, iterate
+from fpnas.training.data import BatchStream, DataSet, ImageSource, data_identity, iterate
 from fpnas.training.evaluation import Accuracy, accuracy
 from fpnas.training.load import load_data
 from fpnas.training.optim import (
@@ -33,6 +35,7 @@ from fpnas.training.optim import (
     set_learning_rate,
     warm_up_cosine,
 )
+from fpnas.training.precision import Precision
 
 __all__ = ["TrainResult", "fit_to_data", "normalised_batches", "run_train", "train"]
 
@@ -53,9 +56,10 @@ def normalised_batches(
     batch_size: int,
     device: torch.device,
     workers: int = 0,
+    share: Share = WHOLE,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of all images in order, ready for a network."""
-    for images, labels in iterate(source, batch_size, workers=workers):
+    """Batches of all images in order, or a share of the batches, ready for a network."""
+    for images, labels in iterate(source, batch_size, workers=workers, share=share):
         yield normalise(images, mean, std, device), labels.to(device)
 
 
@@ -68,7 +72,8 @@ def run_train(network_file: Path, config: TrainConfig) -> TrainResult:
     config.validate()
     configure_threads(config.threads)
     spec = load_network(network_file)
-    RunDirectory.check_free(config.output, resume="train" if config.resume else None)
+    resume = "train" if goes_on(config.resume) else None
+    join_processes(pick_device(config.device)).from_first(lambda: RunDirectory.check_free(config.output, resume=resume))
     dataset = load_data(
         config.data,
         image_size=config.image_size,
@@ -96,35 +101,47 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
         FloatingPointError: the loss is not finite.
         SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
     """
-    loop = _TrainLoop(spec, dataset, config)
-    run = None
-    if write:
-        run = RunDirectory.create(config.output, "train", asdict(config), resume=MAY_CHANGE if config.resume else None)
-        if run.goes_on and run.result_path.exists():
-            return read_result(run)
+    processes = join_processes(pick_device(config.device))
+    loop = _TrainLoop(spec, dataset, config, processes)
+    run: RunDirectory | None = None
+
+    def begin() -> TrainResult | None:
+        nonlocal run
+        run = RunDirectory.create(
+            config.output, "train", asdict(config), resume=MAY_CHANGE if goes_on(config.resume) else None
+        )
+        return read_result(run) if run.goes_on and run.result_path.exists() else None
+
+    finished = processes.from_first(begin) if write else None
+    if finished:
+        return finished
     network = json.dumps(network_to_json(loop.spec), sort_keys=True)
     keeper = RunKeeper(
         run,
         total_steps=loop.total_steps,
         identity={
             "network file": hashlib.sha256(network.encode()).hexdigest()[:16],
-            "--data": fingerprint(dataset),
+            **data_identity(dataset),
         },
         checkpoint_minutes=config.checkpoint_every,
+        processes=processes,
     )
     with keeper:
         result, images = loop.run(keeper)
         if run:
             write_result(run, dataset, result, images)
+        processes.wait()
     return result
 
 
 class _TrainLoop:
     """All parts of one training."""
 
-    def __init__(self, spec: NetworkSpec, dataset: DataSet, config: TrainConfig) -> None:
+    def __init__(self, spec: NetworkSpec, dataset: DataSet, config: TrainConfig, processes: Processes) -> None:
         assert dataset.train is not None and dataset.test is not None
+        processes.check_divides(config.batch_size, "--batch-size")
         self.config = config
+        self._processes = processes
         self.spec = fit_to_data(spec, dataset)
         self._dataset = dataset
         self._test = dataset.test
@@ -135,6 +152,7 @@ class _TrainLoop:
             config.batch_size,
             generator_for(config.seed, "batches"),
             workers=config.workers,
+            share=processes.share,
         )
         self._augment = Augment(dataset.flip, dataset.shift) if config.augment else None
         self._augment_generator = generator_for(config.seed, "augment")
@@ -152,6 +170,7 @@ class _TrainLoop:
         self._optimizer = build_optimizer(
             self._model, name=config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
+        self._precision = Precision(config.precision, self._device)
         self._loss_sum = torch.zeros((), device=self._device)
         self._result = Accuracy(0.0, 0.0, 0)
         self._epochs_recorded = 0
@@ -162,6 +181,7 @@ class _TrainLoop:
             "model": self._model.state_dict(),
             "average": self._average.module.state_dict() if self._average else None,
             "optimizer": optimizer_state(self._optimizer, self._model),
+            "precision": self._precision.state_dict(),
             "batches": self._stream.taken,
             "augment_generator": self._augment_generator.get_state(),
             "loss_sum": self._loss_sum,
@@ -175,6 +195,7 @@ class _TrainLoop:
         if self._average:
             self._average.module.load_state_dict(state["average"])
         load_optimizer_state(self._optimizer, self._model, state["optimizer"])
+        self._precision.load_state_dict(state["precision"])
         self._stream.skip(state["batches"])
         self._augment_generator.set_state(state["augment_generator"])
         self._loss_sum.copy_(state["loss_sum"])
@@ -185,7 +206,8 @@ class _TrainLoop:
         """Every step that is left, then the result, and the number of images it was measured on."""
         if keeper.state is not None:
             self.load_state_dict(keeper.state)
-        with Progress(self.total_steps, quiet=self.config.quiet, first_step=keeper.first_step) as progress:
+        quiet = self.config.quiet or not self._processes.is_first
+        with Progress(self.total_steps, quiet=quiet, first_step=keeper.first_step) as progress:
             if keeper.first_step // self._steps_per_epoch > self._epochs_recorded:  # stopped while it measured
                 self._end_epoch(keeper.first_step - 1, keeper, progress)
             for step in range(keeper.first_step, self.total_steps):
@@ -203,7 +225,14 @@ class _TrainLoop:
         cost = network_cost(self.spec)
         network = self._judged.cpu().eval()
         result = TrainResult(
-            self._result.top1, self._result.top5, raw.top1, cost.macs, cost.params, keeper.seconds, network
+            top1=self._result.top1,
+            top5=self._result.top5,
+            raw_top1=raw.top1,
+            macs=cost.macs,
+            params=cost.params,
+            seconds=keeper.seconds,
+            network=network,
+            skipped_images=self._dataset.skipped,
         )
         return result, self._result.images
 
@@ -215,27 +244,29 @@ class _TrainLoop:
         set_learning_rate(self._optimizer, self._learning_rate(step))
         images, labels = self._stream.next()
         if self._augment is not None:
-            images = self._augment(images, self._augment_generator)
+            images = self._augment(images, self._augment_generator, self._processes.share)
         images = normalise(images, self._dataset.mean, self._dataset.std, self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with self._processes.synchronised_norms(), self._precision.forward():
             logits = self._model(images)
         loss = F.cross_entropy(logits.float(), labels.to(self._device), label_smoothing=self.config.label_smoothing)
+        loss = loss / self._processes.count
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizer.step()
+        self._precision.backward(loss)
+        self._processes.sum_gradients(self._model.parameters())
+        self._precision.step(self._optimizer, self._model.parameters())
         self._loss_sum += loss.detach()
         if self._average:
             self._average.update(self._model, step=step)
         checked = (step + 1) % self._steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
-        if checked and not self._loss_sum.isfinite():
-            raise FloatingPointError(f"the loss is {float(self._loss_sum)} at rate {self._learning_rate(step):g}")
+        if checked and not (total := self._total_loss()).isfinite():
+            raise FloatingPointError(f"the loss is {float(total)} at rate {self._learning_rate(step):g}")
 
     def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
         with keeper.interruptible(step + 1, self.state_dict):
             result = self._measured(self._judged)
         self._result = result
         epoch = (step + 1) // self._steps_per_epoch
-        mean_loss = float(self._loss_sum) / self._steps_per_epoch
+        mean_loss = float(self._total_loss()) / self._steps_per_epoch
         progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
         keeper.record(
             {
@@ -252,6 +283,11 @@ class _TrainLoop:
         self._epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=result.top1)
 
+    def _total_loss(self) -> Tensor:
+        """Sum of the losses since the epoch began, of all processes together."""
+        return self._processes.sum_(self._loss_sum.clone())
+
     def _measured(self, network: Network) -> Accuracy:
-        dataset, workers = self._dataset, self.config.workers
-        return accuracy(network, normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers))
+        dataset, workers, processes = self._dataset, self.config.workers, self._processes
+        batches = normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers, processes.share)
+        return accuracy(network, batches, processes)

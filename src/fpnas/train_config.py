@@ -30,7 +30,8 @@ class TrainConfig:
         workers: processes that load images.
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
-        precision: `fp32`, or `bf16` for a forward pass in bfloat16 where that is sound; evaluation is in fp32.
+        precision: `fp32`, or `bf16` or `fp16` for forward passes under autocast; evaluation is in fp32.
+        parallel: what processes that `torchrun` starts split: `data`, the images of a batch.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
@@ -55,6 +56,7 @@ class TrainConfig:
     threads: int | None = None
     device: str = "auto"
     precision: str = "fp32"
+    parallel: str = "data"
     on_bad_image: str = "error"
     resume: bool = False
     checkpoint_every: float = 10.0
@@ -82,6 +84,7 @@ class TrainConfig:
             self,
             optimizer=("sgd", "rmsprop"),
             device=("auto", "cpu", "cuda"),
-            precision=("fp32", "bf16"),
+            precision=("fp32", "bf16", "fp16"),
+            parallel=("data",),
             on_bad_image=("error", "skip"),
         )

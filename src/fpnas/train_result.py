@@ -11,7 +11,7 @@ from fpnas.training.data import DataSet
 
 __all__ = ["TrainResult", "read_result", "write_result"]
 
-_FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds")
+_FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds", "skipped_images")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class TrainResult:
         macs, params: of the network.
         seconds: wall time, the evaluations included.
         network: on the processor, in eval mode.
+        skipped_images: that could not be read and were left out or replaced, as the first process met them.
     """
 
     top1: float
@@ -33,6 +34,7 @@ class TrainResult:
     params: int
     seconds: float
     network: Network
+    skipped_images: int = 0
 
 
 def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, images: int) -> None:

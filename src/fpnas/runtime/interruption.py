@@ -34,7 +34,8 @@ class Interruption:
 
     def leave(self) -> None:
         """Raise what the noted signal stands for."""
-        raise SystemExit(_TERMINATED) if self._number == signal.SIGTERM else KeyboardInterrupt
+        # Without a signal of its own a process leaves because another one was told to.
+        raise KeyboardInterrupt if self._number == signal.SIGINT else SystemExit(_TERMINATED)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

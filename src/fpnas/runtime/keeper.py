@@ -12,6 +12,7 @@ from fpnas.errors import UserError
 from fpnas.runtime.checkpoint import Checkpoint, Checkpoints
 from fpnas.runtime.interruption import Interruption
 from fpnas.runtime.metrics import MetricsLog
+from fpnas.runtime.processes import Processes
 from fpnas.runtime.run_directory import RunDirectory
 
 __all__ = ["RunKeeper"]
@@ -28,8 +29,10 @@ class RunKeeper:
     Args:
         run: the run's directory; None for a run that leaves no files.
         total_steps: of the run.
-        identity: what the run works on, by the name of the option that says so; a run that goes on must find the same.
+        identity: what the run works on, by the name of the option that says so; a run that goes on must find the same
+            where it was known before.
         checkpoint_minutes: time between checkpoints within an epoch.
+        processes: of the run. The first has the directory, and the others go on from what it reads.
 
     Attributes:
         first_step: steps that were done before.
@@ -46,8 +49,10 @@ class RunKeeper:
         total_steps: int,
         identity: Mapping[str, str],
         checkpoint_minutes: float,
+        processes: Processes | None = None,
     ) -> None:
         self._run = run
+        self._processes = processes or Processes()
         self.first_step = 0
         self.state: dict[str, Any] | None = None
         self._identity = dict(identity)
@@ -58,29 +63,33 @@ class RunKeeper:
         self._checkpoints: Checkpoints | None = None
         self._last_path: Path | None = None
         self._log: MetricsLog | None = None
-        if run is None:
-            return
-        self._checkpoints = Checkpoints(run.checkpoints, run.kind)
-        self._checkpoints.clear_unfinished()
-        recorded_bytes = self._go_on(run, total_steps) if run.goes_on else 0
-        self._log = MetricsLog(run.path, recorded_bytes=recorded_bytes, first_step=self.first_step)
+        if run is not None:
+            self._checkpoints = Checkpoints(run.checkpoints, run.kind)
+            self._checkpoints.clear_unfinished()
+        checkpoint = self._processes.from_first(lambda: self._found(run, total_steps))
+        recorded_bytes = 0
+        if checkpoint is not None:
+            self.first_step = checkpoint.step
+            self.state = checkpoint.state
+            kept = checkpoint.state["keeper"]
+            self._seconds_before = float(kept["seconds"])
+            recorded_bytes = int(kept["recorded_bytes"])
+        if run is not None:
+            self._log = MetricsLog(run.path, recorded_bytes=recorded_bytes, first_step=self.first_step)
 
-    def _go_on(self, run: RunDirectory, total_steps: int) -> int:
-        """Take the newest checkpoint; gives the bytes of the record that it knows."""
-        checkpoint = self._newest(run)
-        if checkpoint is None:
-            return 0
+    def _found(self, run: RunDirectory | None, total_steps: int) -> Checkpoint | None:
+        """The checkpoint that a run goes on from."""
+        checkpoint = self._newest(run) if run and run.goes_on else None
+        if run is None or checkpoint is None:
+            return None
         if checkpoint.step > total_steps:
             raise UserError(f"--epochs: {run.path} is at step {checkpoint.step} of {total_steps}")
         kept = checkpoint.state["keeper"]
         for option, digest in self._identity.items():
-            if kept["identity"].get(option) != digest:
+            if kept["identity"].get(option, digest) != digest:
                 raise UserError(f"{option}: not what {run.path} began with; without --resume a new run is made")
-        self.first_step = checkpoint.step
-        self.state = checkpoint.state
-        self._seconds_before = float(kept["seconds"])
         print(f"fpnas: {run.path} goes on at step {checkpoint.step} of {total_steps}", file=sys.stderr)
-        return int(kept["recorded_bytes"])
+        return checkpoint
 
     def _newest(self, run: RunDirectory) -> Checkpoint | None:
         """The newest whole checkpoint whose record is whole, too, and of others say why they are not taken."""
@@ -133,8 +142,10 @@ class RunKeeper:
         Raises:
             SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; the checkpoint is written.
         """
-        leaving = self._interruption.requested
-        if epoch_ended or leaving or time.monotonic() - self._last_checkpoint >= self._interval_seconds:
+        # Processes that are told at different times, or whose clocks differ, still do the same.
+        due = time.monotonic() - self._last_checkpoint >= self._interval_seconds
+        leaving, due = self._processes.any(self._interruption.requested, due)
+        if epoch_ended or leaving or due:
             self._save(step, state, score)
         if leaving:
             self._interruption.leave()

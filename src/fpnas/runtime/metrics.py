@@ -1,5 +1,6 @@
 """The record of a run: one JSON object per line, appended, and the same figures as TensorBoard curves."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -30,20 +31,27 @@ class MetricsLog:
         # Importing TensorBoard takes a second; commands that write no record should not wait for it.
         from torch.utils.tensorboard import SummaryWriter
 
-        path = Path(run_path) / "metrics.jsonl"
+        self._path = path = Path(run_path) / "metrics.jsonl"
         self._file = path.open("ab")
         # Whole lines alone: one that was cut must not swallow the next.
         self._file.truncate(path.read_bytes()[:recorded_bytes].rfind(b"\n") + 1)
         self._curves = SummaryWriter(str(run_path), purge_step=first_step or None)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record; numbers in it also become points at `record["step"]` of a TensorBoard curve."""
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        step = record["step"]
-        for name, value in record.items():
-            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
-                self._curves.add_scalar(name, value, step)
+        """Append one record; numbers in it also become points at `record["step"]` of a TensorBoard curve.
+
+        Raises:
+            UserError: the file cannot be written, a full disk included.
+        """
+        try:
+            self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            step = record["step"]
+            for name, value in record.items():
+                if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
+                    self._curves.add_scalar(name, value, step)
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def synchronise(self) -> int:
         """Have all that was written reach the disk; gives the length of the record, bytes."""
@@ -51,9 +59,10 @@ class MetricsLog:
         return self._file.tell()
 
     def close(self) -> None:
-        """Finish both files."""
-        self._file.close()
-        self._curves.close()
+        """Finish both files; what cannot be written any more was said by `write`."""
+        for file in (self._file, self._curves):
+            with contextlib.suppress(OSError):
+                file.close()
 
     def __enter__(self) -> "MetricsLog":
         return self

@@ -16,7 +16,17 @@ from fpnas.version import __version__
 
 __all__ = ["MAY_CHANGE", "RunDirectory"]
 
-MAY_CHANGE = ("output", "resume", "workers", "threads", "device", "quiet", "on_bad_image", "checkpoint_every")
+MAY_CHANGE = (
+    "output",
+    "resume",
+    "workers",
+    "threads",
+    "device",
+    "quiet",
+    "on_bad_image",
+    "checkpoint_every",
+    "parallel",
+)
 """Fields of a configuration that a run may go on with other values of."""
 
 _KINDS = ("search", "train")

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from fpnas.errors import UserError
+from fpnas.launcher import local_rank
 
 __all__ = ["configure_threads", "generator_for", "pick_device", "seed_everything"]
 
@@ -54,4 +55,9 @@ def pick_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UserError("--device cuda: no CUDA device is available here; auto or cpu is accepted")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if not available or name == "cpu":
+        return torch.device("cpu")
+    # torchrun numbers the processes of a machine, one for each of its devices.
+    device = torch.device("cuda", local_rank())
+    torch.cuda.set_device(device)
+    return device

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from fpnas.runtime.processes import WHOLE, Share
+
 __all__ = ["Augment", "normalise"]
 
 
@@ -29,17 +31,24 @@ class Augment:
         self.flip = flip
         self.shift = shift
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augmented images, uint8 (B, C, H, W); the generator is one for the CPU."""
+    def __call__(self, images: Tensor, generator: torch.Generator, share: Share = WHOLE) -> Tensor:
+        """Augmented images.
+
+        Args:
+            images: uint8, shape (B, C, H, W).
+            generator: one for the CPU. It draws for the whole batch, so that each image becomes what it would there.
+            share: of the batch, that the images are.
+        """
         batch, channels, height, width = images.shape
+        whole, part = batch * share.count, share.of(batch * share.count)
         columns = torch.arange(width).expand(batch, width)
         rows = torch.arange(height).expand(batch, height)
         if self.flip:
-            mirrored = torch.rand(batch, 1, generator=generator) < 0.5
+            mirrored = torch.rand(whole, 1, generator=generator)[part] < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
         if self.shift:
             images = torch.nn.functional.pad(images, (self.shift,) * 4)
-            offsets = torch.randint(2 * self.shift + 1, (2, batch, 1), generator=generator)
+            offsets = torch.randint(2 * self.shift + 1, (2, whole, 1), generator=generator)[:, part]
             columns, rows = columns + offsets[0], rows + offsets[1]
         # Gathering from flat pixels takes a quarter of the time of an advanced index by rows and columns.
         places = (rows[:, :, None] * images.shape[3] + columns[:, None, :]).view(batch, 1, -1).to(images.device)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
+from fpnas.runtime.processes import WHOLE, Share
 
 __all__ = [
     "Batch",
@@ -26,9 +27,9 @@ __all__ = [
     "ImagesInMemory",
     "class_balanced_halves",
     "class_balanced_subset",
+    "data_identity",
     "data_set",
     "download_folder",
-    "fingerprint",
     "iterate",
     "usual_shift",
 ]
@@ -42,10 +43,14 @@ class ImageSource(Protocol):
     Attributes:
         labels: class of each image, int64, shape (N,).
         in_memory: whether `batch` only indexes; else it decodes files and gains from threads.
+        skipped: unreadable images so far, left out or replaced.
     """
 
     labels: Tensor
     in_memory: bool
+
+    @property
+    def skipped(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -55,15 +60,22 @@ class ImageSource(Protocol):
 
 
 class ImagesInMemory:
-    """Images held as one tensor. Args: images uint8 (N, C, H, W), labels int64 (N,)."""
+    """Images held as one tensor.
+
+    Args:
+        images: uint8, shape (N, C, H, W).
+        labels: int64, shape (N,).
+        skipped: unreadable images that were left out.
+    """
 
     in_memory = True
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, skipped: int = 0) -> None:
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images and {len(labels)} labels")
         self.images = images
         self.labels = labels
+        self.skipped = skipped
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,7 +97,6 @@ class DataSet:
         flip: whether a mirrored image is of the same class.
         shift: pixels an image may be shifted by in training.
         train, test: images; None for a part that was not asked for.
-        skipped: unreadable images that were left out.
     """
 
     name: str
@@ -98,15 +109,29 @@ class DataSet:
     shift: int
     train: ImageSource | None
     test: ImageSource | None
-    skipped: int = 0
+
+    @property
+    def skipped(self) -> int:
+        """Unreadable images so far, left out or replaced."""
+        return sum(part.skipped for part in (self.train, self.test) if part is not None)
 
 
-def fingerprint(dataset: DataSet) -> str:
-    """A digest of what images there are, in which order, and of how they are looked at; not of their pixels."""
+def data_identity(dataset: DataSet) -> dict[str, str]:
+    """Digests of what images there are, in which order, and of how they are looked at, by the name a user knows.
+
+    Their pixels are judged by the statistics; those change where an image is replaced, so they are left out then.
+    """
     parts = {name: part for name, part in (("train", dataset.train), ("test", dataset.test)) if part is not None}
     labels = {name: hashlib.sha256(part.labels.numpy().tobytes()).hexdigest() for name, part in parts.items()}
-    about = [dataset.class_names, dataset.in_channels, dataset.image_size, dataset.mean, dataset.std, dataset.flip]
-    return hashlib.sha256(repr([*about, dataset.shift, labels]).encode()).hexdigest()[:16]
+    about = (dataset.class_names, dataset.in_channels, dataset.image_size, dataset.flip, dataset.shift, labels)
+    identity = {"--data": _digest(about)}
+    if not dataset.skipped:
+        identity["the pixels of --data"] = _digest((dataset.mean, dataset.std))
+    return identity
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
 
 def download_folder() -> Path:
@@ -196,18 +221,28 @@ def _batches(source: ImageSource, index_batches: Iterator[Tensor], workers: int)
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def iterate(source: ImageSource, batch_size: int, indices: Tensor | None = None, workers: int = 0) -> Iterator[Batch]:
-    """Batches of images and labels in order, the last one smaller; of all images or those at `indices`."""
+def iterate(
+    source: ImageSource,
+    batch_size: int,
+    indices: Tensor | None = None,
+    workers: int = 0,
+    share: Share = WHOLE,
+) -> Iterator[Batch]:
+    """Batches of images and labels in order, the last one smaller; of all images or those at `indices`.
+
+    A share is of the batches, not of each batch.
+    """
     indices = torch.arange(len(source)) if indices is None else indices
-    return _batches(source, iter(indices.split(batch_size)), workers)
+    return _batches(source, iter(indices.split(batch_size)[share.index :: share.count]), workers)
 
 
-def _passes(indices: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices of full batches without an end, in another order for every pass."""
+def _passes(indices: Tensor, batch_size: int, generator: torch.Generator, share: Share) -> Iterator[Tensor]:
+    """Indices of a share of full batches without an end, in another order for every pass."""
     # No method of the stream: that would refer back to it, and its threads would outlive it.
     full = len(indices) // batch_size * batch_size
     while True:
-        yield from indices[torch.randperm(len(indices), generator=generator)][:full].split(batch_size)
+        for batch in indices[torch.randperm(len(indices), generator=generator)][:full].split(batch_size):
+            yield batch[share.of(batch_size)]
 
 
 class BatchStream:
@@ -220,6 +255,7 @@ class BatchStream:
         generator: decides the order.
         workers: threads that decode ahead.
         option: what sets the batch size, for the message.
+        share: of each batch, that is delivered.
 
     Attributes:
         taken: batches so far.
@@ -236,13 +272,14 @@ class BatchStream:
         generator: torch.Generator,
         workers: int = 0,
         option: str = "--batch-size",
+        share: Share = WHOLE,
     ) -> None:
         if batch_size > len(indices):
             raise UserError(
                 f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
             )
         self.taken = 0
-        self._index_batches = _passes(indices, batch_size, generator)
+        self._index_batches = _passes(indices, batch_size, generator, share)
         self._iterator = _batches(source, self._index_batches, workers)
 
     def next(self) -> Batch:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fpnas.runtime.processes import Processes
+
 __all__ = ["Accuracy", "accuracy", "recalibrate_batch_norm"]
 
 Batch = tuple[Tensor, Tensor]
@@ -21,12 +23,13 @@ class Accuracy:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, batches: Iterable[Batch]) -> Accuracy:
+def accuracy(model: nn.Module, batches: Iterable[Batch], processes: Processes | None = None) -> Accuracy:
     """Accuracy in eval mode; the model's mode is restored.
 
     Args:
         model: gives logits (B, classes).
         batches: normalised images (B, C, H, W) and labels (B,), on the model's device.
+        processes: that share the work: each is given some of the batches, and all have the accuracy on all of them.
 
     Raises:
         ValueError: there is no image.
@@ -42,6 +45,8 @@ def accuracy(model: nn.Module, batches: Iterable[Batch]) -> Accuracy:
         five += int(hits.any(dim=1).sum())
         images += len(labels)
     model.train(was_training)
+    if processes:
+        first, five, images = processes.sum_(torch.tensor([first, five, images])).tolist()
     if not images:
         raise ValueError("accuracy of no images")
     return Accuracy(100 * first / images, 100 * five / images, images)

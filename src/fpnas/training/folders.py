@@ -21,6 +21,9 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif"
 MEMORY_LIMIT = 2 * 1024**3
 """Bytes of decoded images that are kept in memory; beyond it they are decoded batch by batch."""
 
+MOST_REPLACEMENTS = 10
+"""Where so many images of a class in a row cannot be read, it is the folder that is gone."""
+
 FolderPart = list[tuple[Path, int]]
 
 # Pillow's warnings on odd files (sizes, metadata) would stand beside the one line that a user gets. For good and
@@ -144,27 +147,66 @@ class StreamedImages:
     """Images decoded whenever they are asked for.
 
     Args:
-        read: gives the image at an index, uint8 (C, H, W).
+        read: gives the image at an index, uint8 (C, H, W); raises UserError for one that cannot be read.
         labels: int64, shape (N,).
+        replace_bad: put the next readable image of its class in the place of one that cannot be read; a batch keeps its
+            size, and what comes after it its place.
+        left_out: unreadable images that are not among these.
     """
 
     in_memory = False
 
-    def __init__(self, read: Callable[[int], Tensor], labels: Tensor) -> None:
+    def __init__(
+        self, read: Callable[[int], Tensor], labels: Tensor, *, replace_bad: bool = False, left_out: int = 0
+    ) -> None:
         self._read = read
+        self._replace_bad = replace_bad
+        self._left_out = left_out
+        self._bad: set[int] = set()
         self.labels = labels
+
+    @property
+    def skipped(self) -> int:
+        """Unreadable images so far, each counted once."""
+        return self._left_out + len(self._bad)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def batch(self, indices: Tensor) -> Tensor:
-        """Images at these indices, uint8, shape (B, C, H, W)."""
-        return torch.stack([self._read(index) for index in indices.tolist()])
+        """Images at these indices, uint8, shape (B, C, H, W).
+
+        Raises:
+            UserError: one cannot be read, nor can those that would replace it.
+        """
+        return torch.stack([self._readable(index) for index in indices.tolist()])
+
+    def _readable(self, index: int) -> Tensor:
+        try:
+            return self._read(index)
+        except UserError:
+            if not self._replace_bad:
+                raise
+            self._bad.add(index)
+        members = torch.nonzero(self.labels == self.labels[index]).flatten()
+        position = int(torch.searchsorted(members, index))
+        for other in members.roll(-position - 1)[:MOST_REPLACEMENTS].tolist():
+            try:
+                return self._read(other)
+            except UserError as error:
+                self._bad.add(other)
+                last = error
+        raise UserError(f"{last}; {MOST_REPLACEMENTS} others in a row cannot be read either")
+
+
+def fit_memory(count: int, image_shape: tuple[int, int, int]) -> bool:
+    """Whether so many images of a shape (C, H, W) are kept in memory."""
+    return count * math.prod(image_shape) <= MEMORY_LIMIT
 
 
 def read_all(
     read: Callable[[int], Tensor], labels: Tensor, image_shape: tuple[int, int, int], *, workers: int, skip_bad: bool
-) -> tuple[ImageSource, int]:
+) -> ImageSource:
     """Every image read once: into memory where they fit, else only to know which can be read.
 
     Args:
@@ -173,12 +215,9 @@ def read_all(
         image_shape: (C, H, W).
         workers: threads, where that is more than there are cores.
         skip_bad: leave out what cannot be read.
-
-    Returns:
-        The images, and the number of those left out.
     """
     count = len(labels)
-    fits = count * math.prod(image_shape) <= MEMORY_LIMIT
+    fits = fit_memory(count, image_shape)
     images = torch.empty((count if fits else 0, *image_shape), dtype=torch.uint8)
 
     def readable(index: int) -> bool:
@@ -194,18 +233,17 @@ def read_all(
 
     with ThreadPoolExecutor(max(1, workers, os.cpu_count() or 1)) as pool:
         whole = torch.tensor(list(pool.map(readable, range(count))), dtype=torch.bool)
-    skipped = int((~whole).sum())
-    if fits:
-        return (ImagesInMemory(images[whole], labels[whole]) if skipped else ImagesInMemory(images, labels)), skipped
-    # Batches later need their full number of images.
-    kept = whole.nonzero().flatten().tolist()
-    return StreamedImages(lambda index: read(kept[index]), labels[whole]), skipped
+    left_out = int((~whole).sum())
+    if not fits:
+        kept = whole.nonzero().flatten().tolist()
+        return StreamedImages(lambda index: read(kept[index]), labels[whole], replace_bad=skip_bad, left_out=left_out)
+    return ImagesInMemory(images[whole], labels[whole], left_out) if left_out else ImagesInMemory(images, labels)
 
 
 def load_images(
     files: FolderPart, image_size: int, in_channels: int, *, workers: int, on_bad_image: str
-) -> tuple[ImageSource, int]:
-    """The images of files, in memory where they fit, and the number of those left out.
+) -> ImageSource:
+    """The images of files, in memory where they fit.
 
     Raises:
         UserError: an unreadable image, unless `on_bad_image` is "skip"; no readable image at all.
@@ -217,9 +255,9 @@ def load_images(
         return read_image(files[index][0], image_size, in_channels)
 
     skip_bad = on_bad_image == "skip"
-    if len(files) * math.prod(shape) > MEMORY_LIMIT and not skip_bad:
-        return StreamedImages(read, labels), 0
-    source, skipped = read_all(read, labels, shape, workers=workers, skip_bad=skip_bad)
+    if not fit_memory(len(files), shape):
+        return StreamedImages(read, labels, replace_bad=skip_bad)
+    source = read_all(read, labels, shape, workers=workers, skip_bad=skip_bad)
     if not len(source):
         raise UserError(f"image {files[0][0]}: neither this nor any other image can be read")
-    return source, skipped
+    return source

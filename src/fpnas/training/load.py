@@ -104,6 +104,10 @@ class _Subset:
     def __len__(self) -> int:
         return len(self._indices)
 
+    @property
+    def skipped(self) -> int:
+        return self._source.skipped
+
     def batch(self, indices: Tensor) -> Tensor:
         """Images at these indices of the subset."""
         return self._source.batch(self._indices[indices])
@@ -121,6 +125,10 @@ class _Resized:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def skipped(self) -> int:
+        return self._source.skipped
+
     def batch(self, indices: Tensor) -> Tensor:
         """Images at these indices, uint8, shape (B, C, S, S)."""
         size = (self._image_size, self._image_size)
@@ -134,16 +142,16 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
         return None
     resized = _Resized(source, image_size)
     channels = source.batch(torch.tensor([0])).shape[1]
-    if len(source) * channels * image_size**2 > folders.MEMORY_LIMIT:
+    if not folders.fit_memory(len(source), (channels, image_size, image_size)):
         return resized
     # In pieces: as floating-point numbers they would take four times the room.
     pieces = [resized.batch(indices) for indices in torch.arange(len(source)).split(1000)]
-    return ImagesInMemory(torch.cat(pieces), source.labels)
+    return ImagesInMemory(torch.cat(pieces), source.labels, source.skipped)
 
 
 def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
     if isinstance(source, ImagesInMemory):
-        return ImagesInMemory(source.images[indices], source.labels[indices])
+        return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped)
     return _Subset(source, indices)
 
 
@@ -205,9 +213,6 @@ def _class_folders(
         kept = class_balanced_subset(labels, max_images, seed).tolist()
         files["train"] = [files["train"][index] for index in kept]
     sources: dict[str, ImageSource | None] = {"train": None, "val": None}
-    skipped = 0
     for part in wanted:
-        source, left_out = folders.load_images(files[part], image_size, 3, workers=workers, on_bad_image=on_bad_image)
-        sources[part] = source
-        skipped += left_out
-    return data_set(str(root), class_names, 3, image_size, train=sources["train"], test=sources["val"], skipped=skipped)
+        sources[part] = folders.load_images(files[part], image_size, 3, workers=workers, on_bad_image=on_bad_image)
+    return data_set(str(root), class_names, 3, image_size, train=sources["train"], test=sources["val"])

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fpnas.runtime.processes import WHOLE, Share
 from fpnas.runtime.setup import generator_for
 from fpnas.training.augment import Augment, normalise
 from fpnas.training.data import Batch, BatchStream, DataSet, class_balanced_halves, iterate
@@ -27,6 +28,7 @@ class SearchImages:
         architecture_batch_size: images of an architecture step.
         device: where batches are delivered.
         workers: threads that load images which are not in memory.
+        share: of each batch, that is delivered.
 
     Attributes:
         weight_half, architecture_half: indices of the training images.
@@ -44,15 +46,17 @@ class SearchImages:
         architecture_batch_size: int,
         device: torch.device,
         workers: int,
+        share: Share = WHOLE,
     ) -> None:
         assert dataset.train is not None
         self._dataset = dataset
         self._source = dataset.train
         self._device = device
         self._workers = workers
+        self._share = share
         self.weight_half, self.architecture_half = class_balanced_halves(self._source.labels, seed)
         self._weight_stream = BatchStream(
-            self._source, self.weight_half, batch_size, generator_for(seed, "weight batches"), workers
+            self._source, self.weight_half, batch_size, generator_for(seed, "weight batches"), workers, share=share
         )
         self._architecture_stream = BatchStream(
             self._source,
@@ -61,6 +65,7 @@ class SearchImages:
             generator_for(seed, "architecture batches"),
             workers,
             option="--architecture-batch-size",
+            share=share,
         )
         self._augment = Augment(dataset.flip, dataset.shift)
         self._augment_generator = generator_for(seed, "augment")
@@ -73,7 +78,7 @@ class SearchImages:
     def weight_batch(self) -> Batch:
         """The next batch of the weight half, augmented: images (B, C, H, W) and labels (B,)."""
         images, labels = self._weight_stream.next()
-        return self._deliver(self._augment(images, self._augment_generator), labels)
+        return self._deliver(self._augment(images, self._augment_generator, self._share), labels)
 
     def architecture_batch(self) -> Batch:
         """The next batch of the architecture half, as it is."""
@@ -102,14 +107,18 @@ class SearchImages:
         for batch in self._spread(self.weight_half, CALIBRATION_IMAGES, 256):
             yield batch[0]
 
-    def judged_batches(self) -> Iterator[Batch]:
-        """Images of the architecture half that an accuracy during search is measured on, the same at every call."""
-        return self._spread(self.architecture_half, JUDGED_IMAGES, 500)
+    def judged_batches(self, share: Share = WHOLE) -> Iterator[Batch]:
+        """Images of the architecture half that an accuracy during search is measured on, the same at every call.
 
-    def _spread(self, half: Tensor, count: int, batch_size: int) -> Iterator[Batch]:
+        Args:
+            share: of the batches, to be delivered.
+        """
+        return self._spread(self.architecture_half, JUDGED_IMAGES, 500, share)
+
+    def _spread(self, half: Tensor, count: int, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
         chosen = half[torch.linspace(0, len(half) - 1, min(len(half), count)).long()]
         # Images often lie in order of their classes, and a batch of one class has statistics of its own.
         chosen = chosen[torch.randperm(len(chosen), generator=generator_for(0, "spread"))]
         batches = math.ceil(len(chosen) / batch_size)
-        for images, labels in iterate(self._source, math.ceil(len(chosen) / batches), chosen, self._workers):
+        for images, labels in iterate(self._source, math.ceil(len(chosen) / batches), chosen, self._workers, share):
             yield self._deliver(images, labels)

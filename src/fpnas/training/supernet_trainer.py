@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,9 +13,13 @@ from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.masked import masked_forward
 from fpnas.nn.supernet import SuperNet
+from fpnas.runtime.processes import Processes
 from fpnas.training.optim import load_optimizer_state, optimizer_state
+from fpnas.training.precision import Precision
 
 __all__ = ["SuperNetTrainer"]
+
+Gates = Sequence[Mapping[str, Tensor]]
 
 
 class SuperNetTrainer:
@@ -26,9 +31,14 @@ class SuperNetTrainer:
         input_size: of the images, pixels.
         in_channels, num_classes: of the data.
         gradient_norm: gradients are scaled down to this norm; a rarely drawn slice can have a wild one.
+        precision: of the forward passes; float32 when left out.
+        processes: of the run. Batches are this process's share, unless they split by samples.
+        by_samples: whether processes split the sampled architectures and are given whole batches; where there is but
+            one architecture they split its images all the same.
 
     Attributes:
-        forward_passes, backward_passes: architectures evaluated without, and trained with, a gradient.
+        forward_passes, backward_passes: architectures evaluated without, and trained with, a gradient, by all
+            processes together.
     """
 
     def __init__(
@@ -40,10 +50,16 @@ class SuperNetTrainer:
         in_channels: int,
         num_classes: int,
         gradient_norm: float = 5.0,
+        precision: Precision | None = None,
+        processes: Processes | None = None,
+        by_samples: bool = False,
     ) -> None:
         self.supernet = supernet
         self.optimizer = optimizer
         self.gradient_norm = gradient_norm
+        self._precision = precision or Precision()
+        self._processes = processes or Processes()
+        self._by_samples = by_samples
         self.forward_passes = 0
         self.backward_passes = 0
         self._input = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
@@ -53,6 +69,7 @@ class SuperNetTrainer:
         return {
             "supernet": self.supernet.state_dict(),
             "optimizer": optimizer_state(self.optimizer, self.supernet),
+            "precision": self._precision.state_dict(),
             "forward_passes": self.forward_passes,
             "backward_passes": self.backward_passes,
         }
@@ -61,6 +78,7 @@ class SuperNetTrainer:
         """Go on from `state_dict`."""
         self.supernet.load_state_dict(state["supernet"])
         load_optimizer_state(self.optimizer, self.supernet, state["optimizer"])
+        self._precision.load_state_dict(state["precision"])
         self.forward_passes, self.backward_passes = state["forward_passes"], state["backward_passes"]
 
     def spec(self, indices_GV: Tensor) -> NetworkSpec:
@@ -79,19 +97,20 @@ class SuperNetTrainer:
         """
         unique, inverse = torch.unique(indices_KGV, dim=0, return_inverse=True)
         self.supernet.train()
-        losses, accuracies = [], []
-        for row in unique:
-            logits = self.supernet(images, self.spec(row))
-            losses.append(F.cross_entropy(logits, labels))
-            accuracies.append((logits.argmax(1) == labels).float().mean())
-        self.forward_passes += len(losses)
-        inverse = inverse.to(labels.device)
-        cross_entropies = torch.stack(losses)
+        figures = torch.zeros(2, len(unique), device=labels.device)
+        with self._norms(synchronised=not self._by_samples):
+            for row in self._own(range(len(unique))) if self._by_samples else range(len(unique)):
+                logits = self._logits(images, unique[row])
+                figures[0, row] = F.cross_entropy(logits, labels)
+                figures[1, row] = (logits.argmax(1) == labels).float().mean()
+        if not self._by_samples:
+            figures /= self._processes.count
+        self.forward_passes += len(unique)
+        cross_entropies, accuracies = self._processes.sum_(figures)[:, inverse.to(labels.device)]
         finite = cross_entropies.isfinite()
         if not finite.any():
             raise FloatingPointError(f"no sampled architecture has a finite loss, {_named(unique[0])} among them")
-        cross_entropies = torch.where(finite, cross_entropies, math.inf)
-        return cross_entropies[inverse], torch.stack(accuracies)[inverse]
+        return torch.where(finite, cross_entropies, math.inf), accuracies
 
     def train_weights(self, images: Tensor, labels: Tensor, indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
         """One gradient step for the weighted sum of cross-entropies; gives them, shape (n,), detached.
@@ -104,42 +123,82 @@ class SuperNetTrainer:
         """
         unique, inverse = torch.unique(indices_nGV, dim=0, return_inverse=True)
         weights = torch.zeros(len(unique), dtype=weight_n.dtype).index_add_(0, inverse, weight_n)
+        trained = weights.nonzero().flatten().tolist()
+        # A single architecture, the usual case, leaves nothing to split but its images.
+        by_samples = self._by_samples and len(trained) > 1
+        if not by_samples:
+            images, labels = self._own_images(images, labels)
+        share = 1.0 if by_samples else 1 / self._processes.count
         self.supernet.train()
         self.optimizer.zero_grad(set_to_none=True)
-        losses = []
-        for row, weight in zip(unique, weights.tolist(), strict=True):
-            if weight == 0:
-                losses.append(torch.zeros(()))
-                continue
-            loss = F.cross_entropy(self.supernet(images, self.spec(row)), labels)
-            losses.append(loss.detach().cpu())
-            _check_finite(losses[-1], _named(row))
-            (weight * loss).backward()
-        self._step(int((weights != 0).sum()))
-        return torch.stack(losses)[inverse]
+        losses = torch.zeros(len(unique), device=labels.device)
+        with self._norms(synchronised=not by_samples):
+            for row in self._own(trained) if by_samples else trained:
+                loss = share * F.cross_entropy(self._logits(images, unique[row]), labels)
+                losses[row] = loss.detach()
+                self._precision.backward(float(weights[row]) * loss)
+        losses = self._processes.sum_(losses).cpu()
+        for row in trained:
+            _check_finite(losses[row], _named(unique[row]))
+        self._step(len(trained))
+        return losses[inverse]
 
-    def mixture_cross_entropy(self, images: Tensor, labels: Tensor, gates: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    def mixture_cross_entropy(self, images: Tensor, labels: Tensor, gates: Gates) -> Tensor:
         """Mean cross-entropy with every choice computed and weighted, differentiable in the gates: nats, shape ()."""
         self.supernet.train()
         self.forward_passes += 1
-        loss = F.cross_entropy(masked_forward(self.supernet, images, gates), labels)
+        loss = self._processes.total(self._mixture_loss(images, labels, self._shared(gates), scaled=False))
         _check_finite(loss.detach(), "all choices")
         return loss
 
-    def train_mixture(self, images: Tensor, labels: Tensor, gates: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    def train_mixture(self, images: Tensor, labels: Tensor, gates: Gates) -> Tensor:
         """One gradient step with every choice computed and weighted by fixed gates; gives the cross-entropy."""
         self.supernet.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(masked_forward(self.supernet, images, gates), labels)
-        _check_finite(loss.detach(), "all choices")
-        loss.backward()
+        loss = self._mixture_loss(images, labels, gates, scaled=True)
+        self._precision.backward(loss)
+        total = self._processes.sum_(loss.detach().clone()).cpu()
+        _check_finite(total, "all choices")
         self._step(1)
-        return loss.detach().cpu()
+        return total
+
+    def _logits(self, images: Tensor, indices_GV: Tensor) -> Tensor:
+        with self._precision.forward():
+            logits: Tensor = self.supernet(images, self.spec(indices_GV))
+        return logits.float()
+
+    def _mixture_loss(self, images: Tensor, labels: Tensor, gates: Gates, *, scaled: bool) -> Tensor:
+        """This process's part of the mean cross-entropy over all processes' images."""
+        images, labels = self._own_images(images, labels)
+        with self._norms(synchronised=True), self._precision.forward(scaled=scaled):
+            logits = masked_forward(self.supernet, images, gates)
+        return F.cross_entropy(logits.float(), labels) / self._processes.count
 
     def _step(self, passes: int) -> None:
         self.backward_passes += passes
-        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), self.gradient_norm)
-        self.optimizer.step()
+        self._processes.sum_gradients(self.supernet.parameters())
+        self._precision.step(self.optimizer, self.supernet.parameters(), self.gradient_norm)
+
+    def _own(self, rows: Sequence[int]) -> Sequence[int]:
+        """Of several architectures those that this process computes."""
+        return rows[self._processes.rank :: self._processes.count]
+
+    def _own_images(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of a batch that this process computes where all compute the same network."""
+        if not self._by_samples:
+            return images, labels
+        part = self._processes.share.of(len(images))
+        return images[part], labels[part]
+
+    def _norms(self, *, synchronised: bool) -> AbstractContextManager[Any]:
+        """Around forward passes: whether batch norm goes by the images of all processes."""
+        return self._processes.synchronised_norms() if synchronised else nullcontext()
+
+    def _shared(self, gates: Gates) -> Gates:
+        """Gates whose gradients are the sums over all processes."""
+        values = [gate for row in gates for gate in row.values()]
+        parts = iter(self._processes.shared(torch.cat(values)).split([len(gate) for gate in values]))
+        return [{name: next(parts) for name in row} for row in gates]
 
 
 def _check_finite(loss: Tensor, trained: str) -> None:

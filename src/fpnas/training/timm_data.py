@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import math
 from typing import Any
 
 import torch
@@ -36,15 +35,13 @@ def timm_data(
     """
     sources: dict[str, ImageSource | None] = {"train": None, "test": None}
     class_names: tuple[str, ...] = ()
-    skipped = 0
     for part in parts:
         try:
             # What timm has to say about a missing package is printed; here it belongs into the one line.
             with contextlib.redirect_stdout(io.StringIO()):
                 found = _create(name, part)
                 if hasattr(found, "__getitem__"):
-                    source, left_out = _by_index(found, name, image_size, workers=workers, on_bad_image=on_bad_image)
-                    skipped += left_out
+                    source = _by_index(found, name, image_size, workers=workers, on_bad_image=on_bad_image)
                 else:
                     source = _in_sequence(found, image_size)
             if not len(source):
@@ -58,7 +55,7 @@ def timm_data(
         names = getattr(found, "classes", None) or range(int(source.labels.max()) + 1)
         class_names = max(class_names, tuple(map(str, names)), key=len)
         sources[part] = source
-    return data_set(name, class_names, 3, image_size, skipped=skipped, **sources)
+    return data_set(name, class_names, 3, image_size, **sources)
 
 
 def first_line(error: Exception) -> str:
@@ -76,8 +73,8 @@ def _create(name: str, part: str) -> Any:
     return create_dataset(name, root=str(cache), split=split, download=True, is_training=False)
 
 
-def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_image: str) -> tuple[ImageSource, int]:
-    """The images of data with an index, and the number of those left out."""
+def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_image: str) -> ImageSource:
+    """The images of data with an index."""
     known = getattr(found, "targets", None)
     labels = torch.zeros(len(found), dtype=torch.int64) if known is None else torch.as_tensor(known).long()
 
@@ -92,8 +89,8 @@ def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_im
         return pixels
 
     shape, skip_bad = (3, image_size, image_size), on_bad_image == "skip"
-    if len(found) * math.prod(shape) > folders.MEMORY_LIMIT and known is not None and not skip_bad:
-        return folders.StreamedImages(read, labels), 0
+    if not folders.fit_memory(len(found), shape) and known is not None:
+        return folders.StreamedImages(read, labels, replace_bad=skip_bad)
     # Labels that are not known beforehand come with the images.
     return folders.read_all(read, labels, shape, workers=workers, skip_bad=skip_bad)
 

@@ -1,0 +1,225 @@
+"""The processes of one run: the single one of a laptop, or those that `torchrun` starts on one machine or many.
+
+Every process does the same steps with the same random numbers; what differs is which images or architectures it
+computes. Sums over all processes are equal to the bit in each of them, so all take the same decisions.
+"""
+
+import atexit
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from fpnas.errors import ProcessLost, UserError
+from fpnas.launcher import is_launched, restarts
+from fpnas.nn.synchronised_norm import SynchronisedBatchNorm
+
+__all__ = ["WHOLE", "Processes", "Share", "join_processes"]
+
+_BUCKET_BYTES = 64 * 1024**2
+_BAD_USAGE = 2
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of `count` equal shares of a batch."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, total: int) -> slice:
+        """The positions in a batch of so many that are this share's; `total` is a multiple of `count`."""
+        size = total // self.count
+        return slice(self.index * size, (self.index + 1) * size)
+
+
+WHOLE = Share()
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of a run.
+
+    Attributes:
+        rank: of this process; the one of rank 0 writes.
+        count: of all processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and speaks for the run."""
+        return self.rank == 0
+
+    @property
+    def share(self) -> Share:
+        """This process's share of a batch."""
+        return Share(self.rank, self.count)
+
+    def check_divides(self, batch_size: int, option: str) -> None:
+        """Raises UserError when a batch has no equal shares for all processes."""
+        if batch_size % self.count:
+            raise UserError(f"{option} {batch_size}: there are {self.count} processes; a multiple of that is accepted")
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.count > 1:
+            _reduce(tensor)
+        return tensor
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether it is true in any process."""
+        if self.count == 1:
+            return flags
+        counts = self.sum_(torch.tensor(flags, dtype=torch.int32))
+        return tuple(bool(count) for count in counts.tolist())
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum gradients over all processes, those of what no process used left out, in few large buckets."""
+        if self.count == 1:
+            return
+        weights = [weight for weight in parameters if weight.requires_grad]
+        used = self.sum_(torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32)).tolist()
+        for bucket in _buckets([weight for weight, count in zip(weights, used, strict=True) if count]):
+            gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in bucket]
+            flat = self.sum_(torch.cat([gradient.flatten() for gradient in gradients]))
+            for weight, gradient, total in zip(
+                bucket, gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
+            ):
+                weight.grad = gradient.copy_(total.view_as(gradient))
+
+    def synchronised_norms(self) -> AbstractContextManager[Any]:
+        """Around forward passes on shares of one batch: batch norm goes by the whole batch."""
+        return SynchronisedBatchNorm(self.sum_) if self.count > 1 else nullcontext()
+
+    def shared(self, tensor: Tensor) -> Tensor:
+        """A tensor that all processes hold alike and use on their own shares: its gradient is the sum of theirs."""
+        return _Shared.apply(tensor) if self.count > 1 else tensor
+
+    def total(self, part: Tensor) -> Tensor:
+        """The sum over all processes of what each computed of its own share; the gradient of each part is the sum's."""
+        return _Total.apply(part) if self.count > 1 else part
+
+    def from_first(self, make: Callable[[], Value]) -> Value:
+        """What a function gives in the first process, for all of them; they wait for it.
+
+        Raises:
+            UserError: the function did, in the first process. The others leave with exit code 2 and say nothing.
+        """
+        if self.count == 1:
+            return make()
+        outcome: list[Any] = [None, None]
+        error: UserError | None = None
+        if self.is_first:
+            try:
+                outcome = [make(), None]
+            except UserError as problem:
+                error, outcome = problem, [None, str(problem)]
+        with _together():
+            dist.broadcast_object_list(outcome, src=0)
+        if error:
+            raise error
+        if outcome[1] is not None:
+            raise SystemExit(_BAD_USAGE)
+        value: Value = outcome[0]
+        return value
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        self.any(False)
+
+    def check_equal(self, values: Tensor, what: str) -> None:
+        """Raises RuntimeError when the processes do not all hold the same values, to the bit."""
+        if self.count == 1:
+            return
+        digests: list[Any] = [None] * self.count
+        with _together():
+            dist.all_gather_object(digests, hashlib.sha256(values.detach().cpu().numpy().tobytes()).hexdigest())
+        others = [rank for rank, other in enumerate(digests) if other != digests[0]]
+        if others:
+            raise RuntimeError(f"{what} of process {others[0]} is not that of the first; results would be worthless")
+
+
+def join_processes(device: torch.device) -> Processes:
+    """Join the other processes of a run where `torchrun`, or a caller, started some.
+
+    Args:
+        device: the run's; one that is CUDA talks by NCCL.
+    """
+    if not dist.is_initialized():
+        if not is_launched():
+            return Processes()
+        store, rank, count = next(dist.rendezvous("env://"))
+        # The addresses that an attempt left in torchrun's store are those of processes that are dead.
+        store = dist.PrefixStore(f"fpnas/{restarts()}", store)
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count)
+        atexit.register(_leave)
+    return Processes(dist.get_rank(), dist.get_world_size())
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _reduce(tensor: Tensor) -> None:
+    with _together():
+        dist.all_reduce(tensor)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Around what all processes have to do; the libraries behind it tell of one that is lost in many ways."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ProcessLost(f"another process of the run was lost: {reason}") from error
+
+
+def _buckets(weights: list[nn.Parameter]) -> Iterable[list[nn.Parameter]]:
+    """Parameters in order, in lists whose gradients are of limited size together."""
+    bucket: list[nn.Parameter] = []
+    size = 0
+    for weight in weights:
+        if bucket and size + weight.nbytes > _BUCKET_BYTES:
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(weight)
+        size += weight.nbytes
+    if bucket:
+        yield bucket
+
+
+class _Shared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        _reduce(total)
+        return total
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        total = part.clone()
+        _reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]

@@ -1,0 +1,98 @@
+"""Run by `torchrun`: what processes compute together against one process that has all images, in float64."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fpnas.errors import UserError
+from fpnas.runtime.processes import Processes, join_processes
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def check_norm(processes: Processes) -> None:
+    """Outputs, running statistics and all gradients are those of the whole batch, far from zero mean too."""
+    for shape in ((6, 5, 4, 3), (2, 3, 1, 1)):
+        images = (3 + drawn(*shape)).requires_grad_()
+        weight, bias = (drawn(shape[1], seed=seed).requires_grad_() for seed in (1, 2))
+        factors = drawn(*shape, seed=3)
+        running = [torch.zeros(shape[1]).double(), torch.ones(shape[1]).double()]
+        expected = F.batch_norm(images, *running, weight, bias, training=True)
+        gradients = torch.autograd.grad((expected * factors).sum(), (images, weight, bias))
+
+        part = processes.share.of(len(images))
+        own_images = images.detach()[part].clone().requires_grad_()
+        own_running = [torch.zeros(shape[1]).double(), torch.ones(shape[1]).double()]
+        with processes.synchronised_norms():
+            found = F.batch_norm(own_images, *own_running, weight, bias, training=True)
+        own_gradients = torch.autograd.grad((found * factors[part]).sum(), (own_images, weight, bias))
+        close: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
+        torch.testing.assert_close(found, expected[part], **close)
+        torch.testing.assert_close(own_running, running, **close)
+        torch.testing.assert_close(own_gradients[0], gradients[0][part], **close)
+        for own, whole in zip(own_gradients[1:], gradients[1:], strict=True):
+            torch.testing.assert_close(processes.sum_(own.clone()), whole, **close)
+
+
+def check_gradients(processes: Processes) -> None:
+    """Sums hold for what every process used, for what some used, and what none used keeps no gradient."""
+    both, first_only, none = (nn.Parameter(torch.ones(size)) for size in (3, 2, 4))
+    both.grad = torch.full((3,), 1.0 + processes.rank)
+    if processes.is_first:
+        first_only.grad = torch.full((2,), 5.0)
+    processes.sum_gradients([none, both, first_only])
+    assert none.grad is None
+    assert both.grad.tolist() == [3.0] * 3
+    assert first_only.grad is not None and first_only.grad.tolist() == [5.0] * 2
+
+
+def check_shared(processes: Processes) -> None:
+    """The gradient of a shared tensor is the one of the total over all processes."""
+    values = drawn(4).requires_grad_()
+    total = processes.total((processes.shared(values) * (1 + processes.rank)).square().sum())
+    (gradient,) = torch.autograd.grad(total, values)
+    torch.testing.assert_close(total, values.square().sum() * (1 + 4))
+    torch.testing.assert_close(gradient, 2 * values.detach() * (1 + 4))
+
+
+def check_agreement(processes: Processes) -> None:
+    """A flag that one raises all see; what one refuses all leave by; what differs is noticed."""
+    assert processes.any(processes.rank == 1, False) == (True, False)
+    assert processes.from_first(lambda: processes.rank) == 0
+
+    def refuse() -> None:
+        raise UserError("no")
+
+    try:
+        processes.from_first(refuse)
+    except UserError as error:
+        assert processes.is_first and str(error) == "no"
+    except SystemExit as stop:
+        assert not processes.is_first and stop.code == 2
+    else:
+        raise AssertionError("nothing was raised")
+    processes.check_equal(torch.ones(3), "the distribution")
+    try:
+        processes.check_equal(torch.ones(3) * processes.rank, "the distribution")
+    except RuntimeError as error:
+        assert "the distribution of process 1 is not that of the first" in str(error)
+    else:
+        raise AssertionError("a difference was not noticed")
+
+
+def main() -> None:
+    """All checks, in every process."""
+    processes = join_processes(torch.device("cpu"))
+    assert processes.count == 2
+    for check in (check_norm, check_gradients, check_shared, check_agreement):
+        check(processes)
+    if processes.is_first:
+        print("sums and norms hold")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Runs of several processes against the run of one: the same samples to the bit, the same weights to rounding."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from finished_runs import repeatable_metrics
+
+from fpnas.cli import main
+from fpnas.runtime.checkpoint import Checkpoints
+from fpnas.runtime.weights import load_weights
+
+SEARCH = ("search", "--data", "digits", "--space", "tiny", "--target-macs", "60k", "--threads", "1", "--quiet")
+SHORT = (*SEARCH, "--epochs", "3", "--batch-size", "60")
+KILLED = (*SEARCH, "--epochs", "4", "--batch-size", "60", "--checkpoint-every", "0")
+TRAIN = (
+    "train",
+    "fbnetv2-f1",
+    "--image-size",
+    "32",
+    "--max-images",
+    "300",
+    "--epochs",
+    "2",
+    "--learning-rate",
+    "0.005",
+)
+FEW = ("--max-images", "300", "--epochs", "2", "--warmup-epochs", "1")
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "data": SHORT,
+    "samples": (*SHORT, "--parallel", "samples"),
+    "fp-nas-paper": (*SHORT, *FEW, "--strategy", "fp-nas-paper", "--parallel", "samples"),
+    "fbnetv2": (*SHORT, *FEW, "--strategy", "fbnetv2"),
+    "fbnetv2 by samples": (*SHORT, *FEW, "--strategy", "fbnetv2", "--parallel", "samples"),
+    "training": (*TRAIN, "--data", "digits", "--threads", "1", "--quiet"),
+    "whole": KILLED,
+    "no shares": (*SHORT, "--batch-size", "61"),
+    "in use": SHORT,
+}
+"""What two processes are given to do, one after the other: it is their start that takes the time."""
+
+
+def launched(count: int, *arguments: str | Path, restarts: int = 0) -> "subprocess.Popen[str]":
+    """`torchrun` with fpnas, or with a script of this folder."""
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", str(restarts))
+    script = str(arguments[0]).endswith(".py")
+    program = (Path(__file__).with_name(str(arguments[0])), *arguments[1:]) if script else ("-m", "fpnas", *arguments)
+    return subprocess.Popen(
+        [*torchrun, "--nproc-per-node", str(count), *map(str, program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@dataclass(frozen=True)
+class Several:
+    """Runs that some processes did, by name in a folder, the exit codes of each process, and what was printed."""
+
+    folder: Path
+    codes: list[dict[str, int]]
+    output: str
+    error: str
+
+
+def done(count: int, names: list[str], folder: Path) -> Several:
+    """Have several processes do runs."""
+    (folder / "in use").mkdir()
+    (folder / "in use" / "mine").touch()
+    commands = [(*RUNS[name], "--output", str(folder / name)) for name in names]
+    (folder / "commands.json").write_text(json.dumps(commands))
+    process = launched(count, "several_runs.py", folder / "commands.json")
+    output, error = process.communicate(timeout=500)
+    assert process.returncode == 0, error
+    files = [folder / f"codes{rank}.json" for rank in range(count)]
+    return Several(
+        folder, [dict(zip(names, json.loads(file.read_text()), strict=True)) for file in files], output, error
+    )
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Several:
+    """All runs, by two processes."""
+    return done(2, list(RUNS), tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Several:
+    """The search in both modes, by four."""
+    return done(4, ["data", "samples"], tmp_path_factory.mktemp("four"))
+
+
+def alone(name: str, folder: Path) -> Path:
+    """A run by one process: this one."""
+    assert main([*RUNS[name], "--output", str(folder / "one")]) == 0
+    return folder / "one"
+
+
+def assert_equal_to_rounding(one: Path, other: Path, weights: str) -> None:
+    """Records and weights of two runs: what was drawn and counted is equal, figures of the weights nearly."""
+    for first, second in zip(repeatable_metrics(one), repeatable_metrics(other), strict=True):
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            exact = name in ("step", "epoch", "samples", "samples_so_far", "sampled_cost", "acceptance", "mode_macs")
+            assert second[name] == (value if exact else pytest.approx(value, rel=2e-3, abs=1e-4)), name
+    first, second = (load_weights(run / weights, "")[0] for run in (one, other))
+    for name, value in first.items():
+        # Statistics of the supernet's batch norm are of whichever network a process computed last.
+        if "running" not in name:
+            torch.testing.assert_close(second[name], value, rtol=2e-3, atol=2e-4)
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search by one process."""
+    return alone("data", tmp_path_factory.mktemp("one"))
+
+
+@pytest.mark.parametrize("mode", ["data", "samples"])
+@pytest.mark.parametrize("count", ["two", "four"])
+def test_a_search_finds_the_same(one_process: Path, count: str, mode: str, request: pytest.FixtureRequest) -> None:
+    run = request.getfixturevalue(count).folder / mode
+    for name in ("architecture.json", "network.json"):
+        assert (run / name).read_bytes() == (one_process / name).read_bytes()
+    assert_equal_to_rounding(one_process, run, "checkpoints/final.safetensors")
+
+
+@pytest.mark.parametrize("name", ["fp-nas-paper", "fbnetv2", "fbnetv2 by samples"])
+def test_strategies_that_train_more_than_one(two: Several, tmp_path: Path, name: str) -> None:
+    assert_equal_to_rounding(alone(name, tmp_path), two.folder / name, "checkpoints/final.safetensors")
+
+
+def test_a_training_gives_the_same(two: Several, tmp_path: Path) -> None:
+    assert_equal_to_rounding(alone("training", tmp_path), two.folder / "training", "model.safetensors")
+
+
+def test_one_process_speaks(two: Several) -> None:
+    for name in RUNS.keys() - {"no shares", "in use"}:
+        assert str(two.folder / name) in two.output
+    assert two.output.count("forward passes") == 6
+
+
+def test_sums_and_norms() -> None:
+    process = launched(2, "sums_and_norms.py")
+    output, error = process.communicate(timeout=300)
+    assert process.returncode == 0 and "sums and norms hold" in output, error
+
+
+def test_a_batch_without_equal_shares_is_refused(two: Several) -> None:
+    assert [codes["no shares"] for codes in two.codes] == [2, 2]
+    assert "fpnas: error: --batch-size 61: there are 2 processes; a multiple of that is accepted" in two.error
+    assert not (two.folder / "no shares").exists()
+
+
+def test_a_directory_in_use_is_refused_once(two: Several) -> None:
+    assert [codes["in use"] for codes in two.codes] == [2, 2]
+    assert two.error.count("in use: holds other files") == 1
+    assert [path.name for path in (two.folder / "in use").iterdir()] == ["mine"]
+
+
+def wait_for_steps(run: Path, lines: int, process: "subprocess.Popen[str]") -> None:
+    path = run / "metrics.jsonl"
+    while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= lines):
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()[1]
+
+
+def workers_of(process: "subprocess.Popen[str]") -> list[int]:
+    """Process numbers of the ranks, in the order they were started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return sorted(int(child) for child in children if b"fpnas" in Path(f"/proc/{child}/cmdline").read_bytes())
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes by Linux's /proc")
+def test_a_killed_process_is_started_again(two: Several, tmp_path: Path) -> None:
+    process = launched(2, *KILLED, "--output", tmp_path / "killed", restarts=3)
+    for number, rank in enumerate((1, 0), 1):
+        wait_for_steps(tmp_path / "killed", 18 * number, process)
+        os.kill(workers_of(process)[rank], signal.SIGKILL)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, error
+    assert repeatable_metrics(two.folder / "whole") == repeatable_metrics(tmp_path / "killed")
+    for name in ("architecture.json", "network.json", "checkpoints/final.safetensors"):
+        assert (two.folder / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
+
+
+def test_termination_leaves_a_checkpoint(tmp_path: Path) -> None:
+    process = launched(2, *SHORT, "--epochs", "30", "--output", tmp_path / "run")
+    wait_for_steps(tmp_path / "run", 30, process)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=60)[1]
+    newest = next(Checkpoints(tmp_path / "run" / "checkpoints", "search").whole([]))
+    assert newest.step >= 28, error
+    assert newest.state["keeper"]["recorded_bytes"] == (tmp_path / "run" / "metrics.jsonl").stat().st_size
