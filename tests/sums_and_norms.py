@@ -6,7 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpnas.builtin_networks import find_network
 from fpnas.errors import UserError
+from fpnas.network_file import load_network
+from fpnas.nn.network import build_network
 from fpnas.runtime.processes import Processes, join_processes
 
 
@@ -30,12 +33,29 @@ def check_norm(processes: Processes) -> None:
         with processes.synchronised_norms():
             found = F.batch_norm(own_images, *own_running, weight, bias, training=True)
         own_gradients = torch.autograd.grad((found * factors[part]).sum(), (own_images, weight, bias))
-        close: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
+        close: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
         torch.testing.assert_close(found, expected[part], **close)
         torch.testing.assert_close(own_running, running, **close)
         torch.testing.assert_close(own_gradients[0], gradients[0][part], **close)
         for own, whole in zip(own_gradients[1:], gradients[1:], strict=True):
             torch.testing.assert_close(processes.sum_(own.clone()), whole, **close)
+
+
+def check_network(processes: Processes) -> None:
+    """A published network of 31 blocks: the loss and the gradients of the whole batch."""
+    torch.manual_seed(0)
+    model = build_network(load_network(find_network("fbnetv2-f1")).at_input_size(32)).double()
+    images, labels = drawn(8, 3, 32, 32), torch.arange(8)
+    loss = F.cross_entropy(model(images), labels)
+    expected = torch.autograd.grad(loss, list(model.parameters()))
+    part = processes.share.of(len(images))
+    with processes.synchronised_norms():
+        own = F.cross_entropy(model(images[part]), labels[part]) / processes.count
+    own.backward()
+    processes.sum_gradients(model.parameters())
+    torch.testing.assert_close(processes.sum_(own.detach().clone()), loss.detach(), rtol=1e-9, atol=0)
+    for weight, gradient in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-6, atol=1e-9)
 
 
 def check_gradients(processes: Processes) -> None:
@@ -88,7 +108,7 @@ def main() -> None:
     """All checks, in every process."""
     processes = join_processes(torch.device("cpu"))
     assert processes.count == 2
-    for check in (check_norm, check_gradients, check_shared, check_agreement):
+    for check in (check_norm, check_network, check_gradients, check_shared, check_agreement):
         check(processes)
     if processes.is_first:
         print("sums and norms hold")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from finished_runs import repeatable_metrics
+from finished_runs import network_file, repeatable_metrics
+from test_resume import assert_equal_runs
 
 from fpnas.cli import main
 from fpnas.runtime.checkpoint import Checkpoints
@@ -20,18 +21,7 @@ from fpnas.runtime.weights import load_weights
 SEARCH = ("search", "--data", "digits", "--space", "tiny", "--target-macs", "60k", "--threads", "1", "--quiet")
 SHORT = (*SEARCH, "--epochs", "3", "--batch-size", "60")
 KILLED = (*SEARCH, "--epochs", "4", "--batch-size", "60", "--checkpoint-every", "0")
-TRAIN = (
-    "train",
-    "fbnetv2-f1",
-    "--image-size",
-    "32",
-    "--max-images",
-    "300",
-    "--epochs",
-    "2",
-    "--learning-rate",
-    "0.005",
-)
+NETWORK = "a network's file"
 FEW = ("--max-images", "300", "--epochs", "2", "--warmup-epochs", "1")
 
 RUNS: dict[str, tuple[str, ...]] = {
@@ -40,7 +30,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "fp-nas-paper": (*SHORT, *FEW, "--strategy", "fp-nas-paper", "--parallel", "samples"),
     "fbnetv2": (*SHORT, *FEW, "--strategy", "fbnetv2"),
     "fbnetv2 by samples": (*SHORT, *FEW, "--strategy", "fbnetv2", "--parallel", "samples"),
-    "training": (*TRAIN, "--data", "digits", "--threads", "1", "--quiet"),
+    "training": ("train", NETWORK, "--data", "digits", "--epochs", "2", "--threads", "1", "--quiet"),
     "whole": KILLED,
     "no shares": (*SHORT, "--batch-size", "61"),
     "in use": SHORT,
@@ -72,11 +62,17 @@ class Several:
     error: str
 
 
+def command(name: str, folder: Path, output: Path) -> list[str]:
+    """A run's arguments, the network's file written to the folder."""
+    file = str(network_file(folder))
+    return [file if argument == NETWORK else argument for argument in RUNS[name]] + ["--output", str(output)]
+
+
 def done(count: int, names: list[str], folder: Path) -> Several:
     """Have several processes do runs."""
     (folder / "in use").mkdir()
     (folder / "in use" / "mine").touch()
-    commands = [(*RUNS[name], "--output", str(folder / name)) for name in names]
+    commands = [command(name, folder, folder / name) for name in names]
     (folder / "commands.json").write_text(json.dumps(commands))
     process = launched(count, "several_runs.py", folder / "commands.json")
     output, error = process.communicate(timeout=500)
@@ -101,7 +97,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Several:
 
 def alone(name: str, folder: Path) -> Path:
     """A run by one process: this one."""
-    assert main([*RUNS[name], "--output", str(folder / "one")]) == 0
+    assert main(command(name, folder, folder / "one")) == 0
     return folder / "one"
 
 
@@ -188,9 +184,7 @@ def test_a_killed_process_is_started_again(two: Several, tmp_path: Path) -> None
         os.kill(workers_of(process)[rank], signal.SIGKILL)
     error = process.communicate(timeout=300)[1]
     assert process.returncode == 0, error
-    assert repeatable_metrics(two.folder / "whole") == repeatable_metrics(tmp_path / "killed")
-    for name in ("architecture.json", "network.json", "checkpoints/final.safetensors"):
-        assert (two.folder / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes(), name
+    assert_equal_runs(two.folder / "whole", tmp_path / "killed")
 
 
 def test_termination_leaves_a_checkpoint(tmp_path: Path) -> None:

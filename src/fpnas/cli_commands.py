@@ -124,7 +124,12 @@ def _cost(arguments: Any) -> dict[str, Any]:
 
 
 def _configuration(kind: type, arguments: Any) -> Any:
-    return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})
+    values = {field.name: getattr(arguments, field.name) for field in fields(kind)}
+    for field in fields(kind):
+        # YAML's null passes as a value of any type.
+        if values[field.name] is None and field.default is not None:
+            raise UserError(f"--{field.name.replace('_', '-')} null: a value is expected")
+    return kind(**values)
 
 
 def _search_arguments(parser: CommandParser) -> None:

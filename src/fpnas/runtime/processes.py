@@ -161,7 +161,10 @@ def join_processes(device: torch.device) -> Processes:
         store, rank, count = next(dist.rendezvous("env://"))
         # The addresses that an attempt left in torchrun's store are those of processes that are dead.
         store = dist.PrefixStore(f"fpnas/{restarts()}", store)
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        backend = "gloo"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+            backend = "cpu:gloo,cuda:nccl"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count)
         atexit.register(_leave)
     return Processes(dist.get_rank(), dist.get_world_size())

@@ -58,6 +58,4 @@ def pick_device(name: str) -> torch.device:
     if not available or name == "cpu":
         return torch.device("cpu")
     # torchrun numbers the processes of a machine, one for each of its devices.
-    device = torch.device("cuda", local_rank())
-    torch.cuda.set_device(device)
-    return device
+    return torch.device("cuda", local_rank())

@@ -1,0 +1,58 @@
+"""Whether the memory of a search grows: resident size and tensors alive, from step 200 to the last.
+
+    python benchmarks/memory_growth.py --steps 2000
+
+A search of `fbnetv2-f-32` on 2,560 images of Fashion-MNIST at a small batch, with its record and checkpoints.
+"""
+
+import argparse
+import gc
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fpnas.runtime.keeper import RunKeeper
+from fpnas.search import run_search
+from fpnas.search_config import SearchConfig
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+EVERY = 200
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2000)
+    options = parser.parse_args()
+    step_done = RunKeeper.step_done
+
+    def watched(keeper: RunKeeper, step: int, *arguments: Any, **others: Any) -> None:
+        step_done(keeper, step, *arguments, **others)
+        if step % EVERY == 0:
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+            tensors = sum(torch.is_tensor(item) for item in gc.get_objects())
+            print(f"step {step}: {resident / 2**20:.0f} MiB resident, {tensors} tensors", flush=True)
+
+    RunKeeper.step_done = watched  # type: ignore[assignment, method-assign]
+    images, batch = 2560, 32
+    with tempfile.TemporaryDirectory() as folder:
+        config = SearchConfig(
+            data="fashion-mnist",
+            space="fbnetv2-f-32",
+            target_macs="2.5M",
+            output=Path(folder) / "run",
+            max_images=images,
+            epochs=-(-options.steps // (images // 2 // batch)),
+            batch_size=batch,
+            architecture_batch_size=batch,
+            threads=1,
+            quiet=True,
+        )
+        run_search(config)
+
+
+if __name__ == "__main__":
+    main()
