@@ -36,7 +36,7 @@ from fpnas.training.optim import build_optimizer
 from fpnas.training.supernet_trainer import SuperNetTrainer
 
 KINDS = (("data", 1), ("samples", 1), ("apart", 2), ("data", 2), ("samples", 2))
-WARM_STEPS = 3
+WARM_STEPS = 1
 
 
 class TimedReductions:
@@ -124,11 +124,11 @@ def measured(mode: str, count: int, options: argparse.Namespace) -> dict[str, fl
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--space", default="fbnetv2-f-32")
-    parser.add_argument("--batch-size", type=int, default=128, help="of the weight step; half of it judges")
+    parser.add_argument("--space", default="fbnetv2-f")
+    parser.add_argument("--batch-size", type=int, default=256, help="of the weight step; half of it judges")
     parser.add_argument("--samples", type=int, default=8, help="architectures of a step")
-    parser.add_argument("--steps", type=int, default=15, help="of each round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=3, help="of each round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()

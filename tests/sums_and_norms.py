@@ -83,6 +83,9 @@ def check_agreement(processes: Processes) -> None:
     """A flag that one raises all see; what one refuses all leave by; what differs is noticed."""
     assert processes.any(processes.rank == 1, False) == (True, False)
     assert processes.from_first(lambda: processes.rank) == 0
+    for whole in (drawn(4, 3, 2, 5).contiguous(memory_format=torch.channels_last), torch.arange(6)):
+        gathered = processes.gather(whole[processes.share.of(len(whole))])
+        assert torch.equal(gathered, whole) and gathered.stride() == whole.stride()
 
     def refuse() -> None:
         raise UserError("no")

@@ -76,6 +76,21 @@ class Processes:
             _reduce(tensor)
         return tensor
 
+    def gather(self, part: Tensor) -> Tensor:
+        """A batch of which every process has its share, in order of the shares.
+
+        Args:
+            part: shape (B / count, ...); images (B / count, C, H, W) are given and returned channels last.
+        """
+        if self.count == 1:
+            return part
+        last = part.movedim(1, -1).contiguous() if part.dim() == 4 else part.contiguous()
+        parts = [torch.empty_like(last) for _ in range(self.count)]
+        with _together():
+            dist.all_gather(parts, last)
+        whole = torch.cat(parts)
+        return whole.movedim(-1, 1) if part.dim() == 4 else whole
+
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether it is true in any process."""
         if self.count == 1:

@@ -97,16 +97,20 @@ class SuperNetTrainer:
         """
         unique, inverse = torch.unique(indices_KGV, dim=0, return_inverse=True)
         self.supernet.train()
-        figures = torch.zeros(2, len(unique), device=labels.device)
-        with self._norms(synchronised=not self._by_samples):
-            for row in self._own(range(len(unique))) if self._by_samples else range(len(unique)):
+        # Whole batches need nothing exchanged on the way; a share of each would take a reduction per layer of each.
+        dealt_out = self._by_samples or len(unique) >= self._processes.count
+        if dealt_out and not self._by_samples:
+            images, labels = self._processes.gather(images), self._processes.gather(labels)
+        figures = torch.zeros(len(unique), 2, device=labels.device)
+        with self._norms(synchronised=not dealt_out):
+            for row in self._own(range(len(unique))) if dealt_out else range(len(unique)):
                 logits = self._logits(images, unique[row])
-                figures[0, row] = F.cross_entropy(logits, labels)
-                figures[1, row] = (logits.argmax(1) == labels).float().mean()
-        if not self._by_samples:
+                figures[row, 0] = F.cross_entropy(logits, labels)
+                figures[row, 1] = (logits.argmax(1) == labels).float().mean()
+        if not dealt_out:
             figures /= self._processes.count
         self.forward_passes += len(unique)
-        cross_entropies, accuracies = self._processes.sum_(figures)[:, inverse.to(labels.device)]
+        cross_entropies, accuracies = self._processes.sum_(figures)[inverse.to(labels.device)].unbind(1)
         finite = cross_entropies.isfinite()
         if not finite.any():
             raise FloatingPointError(f"no sampled architecture has a finite loss, {_named(unique[0])} among them")
