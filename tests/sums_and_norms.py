@@ -41,6 +41,24 @@ def check_norm(processes: Processes) -> None:
             torch.testing.assert_close(processes.sum_(own.clone()), whole, **close)
 
 
+def check_half_precision(processes: Processes) -> None:
+    """Far from zero mean, images in 16 bits are normalised as exactly as by one process."""
+    exact = (10 + drawn(16, 5, 4, 3)).bfloat16().float()
+    factors = drawn(16, 5, 4, 3, seed=3).bfloat16()
+    weight, bias = torch.ones(5), torch.zeros(5)
+    images = exact.clone().requires_grad_()
+    expected = F.batch_norm(images, None, None, weight, bias, training=True)
+    (gradient,) = torch.autograd.grad((expected * factors).sum(), images)
+    part = processes.share.of(len(exact))
+    own = exact.bfloat16()[part].clone().requires_grad_()
+    with processes.synchronised_norms():
+        found = F.batch_norm(own, None, None, weight, bias, training=True)
+    (own_gradient,) = torch.autograd.grad((found * factors[part]).sum(), own)
+    assert found.dtype == own_gradient.dtype == torch.bfloat16
+    for ours, whole in ((found, expected), (own_gradient, gradient)):
+        assert float((ours.float() - whole[part]).norm() / whole[part].norm()) < 0.004
+
+
 def check_network(processes: Processes) -> None:
     """A published network of 31 blocks: the loss and the gradients of the whole batch."""
     torch.manual_seed(0)
@@ -98,11 +116,18 @@ def check_agreement(processes: Processes) -> None:
         assert not processes.is_first and stop.code == 2
     else:
         raise AssertionError("nothing was raised")
-    processes.check_equal(torch.ones(3), "the distribution")
+    processes.check_same_work({"--space": "a"})
     try:
-        processes.check_equal(torch.ones(3) * processes.rank, "the distribution")
+        processes.check_same_work({"--space": "a", "--data": str(processes.rank)})
+    except UserError as error:
+        assert "--data: not the same in processes" in str(error)
+    else:
+        raise AssertionError("other data were not noticed")
+    processes.check_equal([torch.ones(3)], "the logits")
+    try:
+        processes.check_equal([torch.ones(3) * processes.rank], "the logits")
     except RuntimeError as error:
-        assert "the distribution of process 1 is not that of the first" in str(error)
+        assert "the logits of process 1 are not those of the first" in str(error)
     else:
         raise AssertionError("a difference was not noticed")
 
@@ -111,7 +136,7 @@ def main() -> None:
     """All checks, in every process."""
     processes = join_processes(torch.device("cpu"))
     assert processes.count == 2
-    for check in (check_norm, check_network, check_gradients, check_shared, check_agreement):
+    for check in (check_norm, check_half_precision, check_network, check_gradients, check_shared, check_agreement):
         check(processes)
     if processes.is_first:
         print("sums and norms hold")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ SEARCH = ("search", "--data", "digits", "--space", "tiny", "--target-macs", "60k
 SHORT = (*SEARCH, "--epochs", "3", "--batch-size", "60")
 KILLED = (*SEARCH, "--epochs", "4", "--batch-size", "60", "--checkpoint-every", "0")
 NETWORK = "a network's file"
+TRAIN = ("train", NETWORK, "--data", "digits", "--threads", "1", "--quiet")
 FEW = ("--max-images", "300", "--epochs", "2", "--warmup-epochs", "1")
 
 RUNS: dict[str, tuple[str, ...]] = {
@@ -30,8 +32,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "fp-nas-paper": (*SHORT, *FEW, "--strategy", "fp-nas-paper", "--parallel", "samples"),
     "fbnetv2": (*SHORT, *FEW, "--strategy", "fbnetv2"),
     "fbnetv2 by samples": (*SHORT, *FEW, "--strategy", "fbnetv2", "--parallel", "samples"),
-    "training": ("train", NETWORK, "--data", "digits", "--epochs", "2", "--threads", "1", "--quiet"),
+    "training": (*TRAIN, "--epochs", "2"),
     "whole": KILLED,
+    "whole training": (*TRAIN, "--epochs", "4", "--checkpoint-every", "0"),
     "no shares": (*SHORT, "--batch-size", "61"),
     "in use": SHORT,
 }
@@ -163,7 +166,7 @@ def test_a_directory_in_use_is_refused_once(two: Several) -> None:
     assert [path.name for path in (two.folder / "in use").iterdir()] == ["mine"]
 
 
-def wait_for_steps(run: Path, lines: int, process: "subprocess.Popen[str]") -> None:
+def wait_for_lines(run: Path, lines: int, process: "subprocess.Popen[str]") -> None:
     path = run / "metrics.jsonl"
     while process.poll() is None and not (path.exists() and path.read_bytes().count(b"\n") >= lines):
         time.sleep(0.01)
@@ -177,19 +180,30 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes by Linux's /proc")
-def test_a_killed_process_is_started_again(two: Several, tmp_path: Path) -> None:
-    process = launched(2, *KILLED, "--output", tmp_path / "killed", restarts=3)
-    for number, rank in enumerate((1, 0), 1):
-        wait_for_steps(tmp_path / "killed", 18 * number, process)
+@pytest.mark.parametrize(("name", "kills"), [("whole", ((18, 1), (36, 0))), ("whole training", ((2, 1),))])
+def test_a_killed_process_is_started_again(
+    two: Several, tmp_path: Path, name: str, kills: tuple[tuple[int, int], ...]
+) -> None:
+    process = launched(2, *command(name, tmp_path, tmp_path / "killed"), restarts=3)
+    for lines, rank in kills:
+        wait_for_lines(tmp_path / "killed", lines, process)
         os.kill(workers_of(process)[rank], signal.SIGKILL)
     error = process.communicate(timeout=300)[1]
     assert process.returncode == 0, error
-    assert_equal_runs(two.folder / "whole", tmp_path / "killed")
+    assert_equal_runs(two.folder / name, tmp_path / "killed")
+
+
+def test_a_launch_does_not_go_on_with_another_s_run(two: Several, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(two.folder / "whole", run)
+    process = launched(2, *KILLED, "--output", run, restarts=1)
+    error = process.communicate(timeout=100)[1]
+    assert process.returncode != 0 and "holds another run" in error
 
 
 def test_termination_leaves_a_checkpoint(tmp_path: Path) -> None:
     process = launched(2, *SHORT, "--epochs", "30", "--output", tmp_path / "run")
-    wait_for_steps(tmp_path / "run", 30, process)
+    wait_for_lines(tmp_path / "run", 30, process)
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=60)[1]
     newest = next(Checkpoints(tmp_path / "run" / "checkpoints", "search").whole([]))

@@ -1,6 +1,6 @@
 """What a user can be told."""
 
-__all__ = ["ProcessLost", "UserError"]
+__all__ = ["ProcessLost", "UserError", "first_line"]
 
 
 class UserError(Exception):
@@ -12,4 +12,9 @@ class UserError(Exception):
 
 
 class ProcessLost(Exception):
-    """Another process of the run has ended or cannot be reached; this one cannot go on alone."""
+    """The exchange with the other processes of a run failed, as a rule because one has ended."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, or else its kind: a user is told one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

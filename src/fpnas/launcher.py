@@ -2,7 +2,7 @@
 
 import os
 
-__all__ = ["goes_on", "is_launched", "local_rank", "rank", "restarts"]
+__all__ = ["is_launched", "is_one_machine", "launch_id", "local_rank", "rank", "restarts"]
 
 _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -22,11 +22,17 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if is_launched() else 0
 
 
+def is_one_machine() -> bool:
+    """Whether all processes of the run are on this machine."""
+    return os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
+
+
+def launch_id() -> str:
+    """What a launch is known by, the same when its processes are started again; empty where it has no name."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "")
+    return "" if name == "none" else name
+
+
 def restarts() -> int:
     """How often `torchrun` has started the processes again, after one of them died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-
-
-def goes_on(resume: bool) -> bool:
-    """Whether a run that is there goes on: as asked, and where the processes were started again."""
-    return resume or restarts() > 0

@@ -16,12 +16,11 @@ from fpnas.architecture import Architecture
 from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
-from fpnas.launcher import goes_on
 from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, Processes, join_processes
 from fpnas.runtime.progress import Progress
-from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
+from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.search_config import SearchConfig
 from fpnas.search_result import SearchResult, read_result, write_result
@@ -53,7 +52,7 @@ def run_search(config: SearchConfig) -> SearchResult:
     config.validate()
     configure_threads(config.threads)
     space = load_space(config.space)
-    resume = "search" if goes_on(config.resume) else None
+    resume = "search" if goes_on(config.output, config.resume) else None
     join_processes(pick_device(config.device)).from_first(lambda: RunDirectory.check_free(config.output, resume=resume))
     dataset = load_data(
         config.data,
@@ -84,12 +83,17 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
     """
     processes = join_processes(pick_device(config.device))
     loop = _SearchLoop(space, dataset, config, processes)
+    identity = {"--space": space.digest, **data_identity(replace(dataset, test=None))}
+    processes.check_same_work(identity)
     run: RunDirectory | None = None
 
     def begin() -> SearchResult | None:
         nonlocal run
         run = RunDirectory.create(
-            config.output, "search", asdict(loop.config), resume=MAY_CHANGE if goes_on(config.resume) else None
+            config.output,
+            "search",
+            asdict(loop.config),
+            resume=MAY_CHANGE if goes_on(config.output, config.resume) else None,
         )
         if run.goes_on and run.result_path.exists():
             return read_result(run, space)
@@ -109,7 +113,7 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
     keeper = RunKeeper(
         run,
         total_steps=loop.total_steps,
-        identity={"--space": space.digest, **data_identity(replace(dataset, test=None))},
+        identity=identity,
         checkpoint_minutes=config.checkpoint_every,
         processes=processes,
     )
@@ -142,8 +146,7 @@ class _SearchLoop:
         device = pick_device(config.device)
         by_samples = config.parallel == "samples"
         processes.check_divides(config.batch_size, "--batch-size")
-        if not by_samples:
-            processes.check_divides(config.architecture_batch_size, "--architecture-batch-size")
+        processes.check_divides(config.architecture_batch_size, "--architecture-batch-size")
         self.images = SearchImages(
             dataset,
             seed=config.seed,
@@ -244,7 +247,8 @@ class _SearchLoop:
 
     def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
         """Measure and record what the distribution prefers after an epoch."""
-        self.processes.check_equal(self.strategy.distribution.logits, "the distribution")
+        self.processes.check_equal([self.strategy.distribution.logits], "the distribution's logits")
+        self.processes.check_equal(self.trainer.supernet.parameters(), "the weights")
         mode = self.strategy.distribution.mode()
         with keeper.interruptible(step + 1, self.state_dict):
             mode_top1 = self._supernet_top1(mode)

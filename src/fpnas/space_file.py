@@ -15,7 +15,7 @@ from fpnas.checks import (
     check_text,
     shown,
 )
-from fpnas.errors import UserError
+from fpnas.errors import UserError, first_line
 from fpnas.files import read_text
 from fpnas.space import (
     ACTIVATIONS,
@@ -72,8 +72,7 @@ def parse_space(text: str, where: str) -> SearchSpace:
     try:
         table = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        detail = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{where}: broken TOML: {detail}") from None
+        raise UserError(f"{where}: broken TOML: {first_line(error)}") from None
     check_known_fields(table, _FIELDS, where)
     check_one_of(table, "format", ["fpnas.space/1"], where)
     share = check_one_of(table, "share", ["group", "block"], where)

@@ -13,14 +13,13 @@ from timm.utils import ModelEmaV3
 from torch import Tensor
 
 from fpnas.cost import network_cost
-from fpnas.launcher import goes_on
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network, build_network
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, Processes, Share, join_processes
 from fpnas.runtime.progress import Progress
-from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
+from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.train_result import TrainResult, read_result, write_result
@@ -72,7 +71,7 @@ def run_train(network_file: Path, config: TrainConfig) -> TrainResult:
     config.validate()
     configure_threads(config.threads)
     spec = load_network(network_file)
-    resume = "train" if goes_on(config.resume) else None
+    resume = "train" if goes_on(config.output, config.resume) else None
     join_processes(pick_device(config.device)).from_first(lambda: RunDirectory.check_free(config.output, resume=resume))
     dataset = load_data(
         config.data,
@@ -103,26 +102,27 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
     """
     processes = join_processes(pick_device(config.device))
     loop = _TrainLoop(spec, dataset, config, processes)
+    network = json.dumps(network_to_json(loop.spec), sort_keys=True)
+    identity = {
+        "network file": hashlib.sha256(network.encode()).hexdigest()[:16],
+        **data_identity(dataset),
+    }
+    processes.check_same_work(identity)
     run: RunDirectory | None = None
 
     def begin() -> TrainResult | None:
         nonlocal run
-        run = RunDirectory.create(
-            config.output, "train", asdict(config), resume=MAY_CHANGE if goes_on(config.resume) else None
-        )
+        may_change = MAY_CHANGE if goes_on(config.output, config.resume) else None
+        run = RunDirectory.create(config.output, "train", asdict(config), resume=may_change)
         return read_result(run) if run.goes_on and run.result_path.exists() else None
 
     finished = processes.from_first(begin) if write else None
     if finished:
         return finished
-    network = json.dumps(network_to_json(loop.spec), sort_keys=True)
     keeper = RunKeeper(
         run,
         total_steps=loop.total_steps,
-        identity={
-            "network file": hashlib.sha256(network.encode()).hexdigest()[:16],
-            **data_identity(dataset),
-        },
+        identity=identity,
         checkpoint_minutes=config.checkpoint_every,
         processes=processes,
     )
@@ -254,19 +254,20 @@ class _TrainLoop:
         self._precision.backward(loss)
         self._processes.sum_gradients(self._model.parameters())
         self._precision.step(self._optimizer, self._model.parameters())
-        self._loss_sum += loss.detach()
+        self._loss_sum += self._processes.sum_(loss.detach().clone())
         if self._average:
             self._average.update(self._model, step=step)
         checked = (step + 1) % self._steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
-        if checked and not (total := self._total_loss()).isfinite():
-            raise FloatingPointError(f"the loss is {float(total)} at rate {self._learning_rate(step):g}")
+        if checked and not self._loss_sum.isfinite():
+            raise FloatingPointError(f"the loss is {float(self._loss_sum)} at rate {self._learning_rate(step):g}")
 
     def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
+        self._processes.check_equal(self._model.parameters(), "the weights")
         with keeper.interruptible(step + 1, self.state_dict):
             result = self._measured(self._judged)
         self._result = result
         epoch = (step + 1) // self._steps_per_epoch
-        mean_loss = float(self._total_loss()) / self._steps_per_epoch
+        mean_loss = float(self._loss_sum) / self._steps_per_epoch
         progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
         keeper.record(
             {
@@ -282,10 +283,6 @@ class _TrainLoop:
         self._loss_sum.zero_()
         self._epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=result.top1)
-
-    def _total_loss(self) -> Tensor:
-        """Sum of the losses since the epoch began, of all processes together."""
-        return self._processes.sum_(self._loss_sum.clone())
 
     def _measured(self, network: Network) -> Accuracy:
         dataset, workers, processes = self._dataset, self.config.workers, self._processes

@@ -77,7 +77,8 @@ class _BatchNorm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # In float64, where the difference of two large sums keeps its digits; they are a few numbers per channel.
         places = images.numel() // images.shape[1]
-        mean, variance = (values.double() for values in torch.batch_norm_update_stats(images, None, None, 0.0))
+        wide = _at_least_float32(images)
+        mean, variance = (values.double() for values in torch.batch_norm_update_stats(wide, None, None, 0.0))
         count = torch.full_like(mean[:1], places)
         sums = sum_in_place(torch.cat([count, places * mean, places * (variance + mean**2)]))
         count = sums[0]
@@ -93,9 +94,12 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         images, weight, mean, variance = ctx.saved_tensors
-        # With given statistics PyTorch's own kernel has the first term and both sums in one pass.
+        # With given statistics PyTorch's own kernel has the first term and both sums in one pass: on a processor by the
+        # mean and the variance, on CUDA by the mean and the inverse of the deviation.
+        wide, gradient = _at_least_float32(images), _at_least_float32(gradients[0])
+        inverse = (variance + ctx.eps).rsqrt()
         of_images, sum_gz, sum_g = torch.ops.aten.native_batch_norm_backward(
-            gradients[0], images, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+            gradient, wide, weight, mean, variance, mean, inverse, False, ctx.eps, [True, True, True]
         )
         means = ctx.sum_in_place(torch.cat([sum_g, sum_gz]).double()) / ctx.count
         mean_g, mean_gz = means.chunk(2)
@@ -103,9 +107,14 @@ class _BatchNorm(torch.autograd.Function):
         inverse = (variance.double() + ctx.eps).rsqrt()
         slope = -weight.double() * inverse**2 * mean_gz
         constant = -weight.double() * inverse * mean_g - slope * mean.double()
-        of_images = of_images.addcmul_(images, _broadcast(slope, images)).add_(_broadcast(constant, images))
+        of_images = of_images.addcmul_(wide, _per_channel(slope, wide)).add_(_per_channel(constant, wide))
         return of_images.to(images.dtype), sum_gz, sum_g, None, None
 
 
-def _broadcast(values_C: Tensor, images: Tensor) -> Tensor:
-    return values_C.to(torch.promote_types(images.dtype, torch.float32)).view(1, -1, *[1] * (images.dim() - 2))
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Under autocast values come in 16 bits, in which sums and differences of nearly equal terms lose their digits."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _per_channel(values_C: Tensor, images: Tensor) -> Tensor:
+    return values_C.to(images.dtype).view(1, -1, *[1] * (images.dim() - 2))

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from fpnas.errors import first_line
 from fpnas.files import write_bytes_atomic
 from fpnas.version import __version__
 
@@ -108,7 +109,7 @@ class Checkpoints:
             document = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:
             # Whatever PyTorch says of a file that it cannot read: the checkpoint before this one serves.
-            raise _Unusable(f"cannot be read: {(str(error).splitlines() or [type(error).__name__])[0]}") from None
+            raise _Unusable(f"cannot be read: {first_line(error)}") from None
         form = document.get("format") if isinstance(document, dict) else None
         if form != CHECKPOINT_FORMAT:
             raise _Unusable(f"format {form!r}: {CHECKPOINT_FORMAT} is read by this version")

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -11,6 +12,9 @@ __all__ = ["Interruption"]
 
 _PATIENCE_SECONDS = 7.0
 """Schedulers kill what has not left some 10 s after SIGTERM; a step that takes longer is not waited for."""
+
+_REPEAT_SECONDS = 1.0
+"""A scheduler and a launcher may both hand on one signal; only later is it a second one."""
 
 _TERMINATED = 143
 
@@ -25,6 +29,7 @@ class Interruption:
     def __init__(self) -> None:
         self._number: int | None = None
         self._at_once = False
+        self._noted = 0.0
         self._before: dict[int, Any] = {}
 
     @property
@@ -36,6 +41,11 @@ class Interruption:
         """Raise what the noted signal stands for."""
         # Without a signal of its own a process leaves because another one was told to.
         raise KeyboardInterrupt if self._number == signal.SIGINT else SystemExit(_TERMINATED)
+
+    def be_patient(self) -> None:
+        """From now on wait however long it takes to leave: a checkpoint is being written."""
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -66,8 +76,10 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and time.monotonic() - self._noted < _REPEAT_SECONDS:
+            return
         again = self.requested
-        self._number = number
+        self._number, self._noted = number, time.monotonic()
         if again or self._at_once:
             self.leave()
         signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)

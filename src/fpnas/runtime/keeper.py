@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fpnas.errors import UserError
+from fpnas.errors import ProcessLost, UserError
 from fpnas.runtime.checkpoint import Checkpoint, Checkpoints
 from fpnas.runtime.interruption import Interruption
 from fpnas.runtime.metrics import MetricsLog
@@ -148,20 +148,26 @@ class RunKeeper:
         if epoch_ended or leaving or due:
             self._save(step, state, score)
         if leaving:
+            # torchrun takes the end of one process for a reason to end the others, who may be writing still.
+            self._processes.wait()
             self._interruption.leave()
 
     @contextmanager
     def interruptible(self, step: int, state: State) -> Iterator[None]:
-        """Around long work after a step that changes nothing: a signal ends it at once, with a checkpoint."""
+        """Around long work after a step that changes nothing: a signal ends it at once, with a checkpoint.
+
+        So does the end of another process, who may have been told earlier.
+        """
         try:
             with self._interruption.at_once():
                 yield
-        except (SystemExit, KeyboardInterrupt):
+        except (SystemExit, KeyboardInterrupt, ProcessLost):
             self._save(step, state, None)
             raise
 
     def _save(self, step: int, state: State, score: float | None) -> None:
         if self._checkpoints and self._log:
+            self._interruption.be_patient()
             kept = {
                 "identity": self._identity,
                 "recorded_bytes": self._log.synchronise(),

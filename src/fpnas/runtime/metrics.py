@@ -54,8 +54,15 @@ class MetricsLog:
             raise UserError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def synchronise(self) -> int:
-        """Have all that was written reach the disk; gives the length of the record, bytes."""
-        os.fsync(self._file.fileno())
+        """Have all that was written reach the disk; gives the length of the record, bytes.
+
+        Raises:
+            UserError: it does not reach it, a full quota included.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written: {error.strerror}") from None
         return self._file.tell()
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ computes. Sums over all processes are equal to the bit in each of them, so all t
 
 import atexit
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fpnas.errors import ProcessLost, UserError
-from fpnas.launcher import is_launched, restarts
+from fpnas.errors import ProcessLost, UserError, first_line
+from fpnas.launcher import is_launched, is_one_machine, restarts
 from fpnas.nn.synchronised_norm import SynchronisedBatchNorm
 
 __all__ = ["WHOLE", "Processes", "Share", "join_processes"]
@@ -36,6 +36,7 @@ class Share:
 
     def of(self, total: int) -> slice:
         """The positions in a batch of so many that are this share's; `total` is a multiple of `count`."""
+        assert total % self.count == 0, (total, self.count)
         size = total // self.count
         return slice(self.index * size, (self.index + 1) * size)
 
@@ -152,16 +153,31 @@ class Processes:
         """Return when all processes have come here."""
         self.any(False)
 
-    def check_equal(self, values: Tensor, what: str) -> None:
+    def check_equal(self, tensors: Iterable[Tensor], what: str) -> None:
         """Raises RuntimeError when the processes do not all hold the same values, to the bit."""
         if self.count == 1:
             return
-        digests: list[Any] = [None] * self.count
-        with _together():
-            dist.all_gather_object(digests, hashlib.sha256(values.detach().cpu().numpy().tobytes()).hexdigest())
-        others = [rank for rank, other in enumerate(digests) if other != digests[0]]
-        if others:
-            raise RuntimeError(f"{what} of process {others[0]} is not that of the first; results would be worthless")
+        digest = hashlib.sha256()
+        for tensor in tensors:
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digests = self._of_all(digest.hexdigest())
+        if others := [rank for rank, other in enumerate(digests) if other != digests[0]]:
+            raise RuntimeError(f"{what} of process {others[0]} are not those of the first; results would be worthless")
+
+    def check_same_work(self, identity: Mapping[str, str]) -> None:
+        """Raises UserError, in all processes, when they were not all given the same, by digest and option."""
+        for other, theirs in enumerate(self._of_all(dict(identity))):
+            for option, digest in identity.items():
+                if theirs.get(option) != digest:
+                    raise UserError(f"{option}: not the same in processes {self.rank} and {other}")
+
+    def _of_all(self, value: Value) -> list[Value]:
+        """What every process has, in order of rank."""
+        values: list[Any] = [value] * self.count
+        if self.count > 1:
+            with _together():
+                dist.all_gather_object(values, value)
+        return values
 
 
 def join_processes(device: torch.device) -> Processes:
@@ -174,8 +190,10 @@ def join_processes(device: torch.device) -> Processes:
         if not is_launched():
             return Processes()
         store, rank, count = next(dist.rendezvous("env://"))
-        # The addresses that an attempt left in torchrun's store are those of processes that are dead.
-        store = dist.PrefixStore(f"fpnas/{restarts()}", store)
+        if is_one_machine():
+            # The addresses that an attempt left in torchrun's store are those of processes that are dead. Machines
+            # count their attempts apart; docs/scale.md has them take a store for each.
+            store = dist.PrefixStore(f"fpnas/{restarts()}", store)
         backend = "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -200,9 +218,10 @@ def _together() -> Iterator[None]:
     """Around what all processes have to do; the libraries behind it tell of one that is lost in many ways."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ProcessLost(f"another process of the run was lost: {reason}") from error
+        raise ProcessLost(f"the exchange with the other processes failed: {first_line(error)}") from error
 
 
 def _buckets(weights: list[nn.Parameter]) -> Iterable[list[nn.Parameter]]:

@@ -12,9 +12,10 @@ import yaml
 from fpnas.checks import shown
 from fpnas.errors import UserError
 from fpnas.files import read_text, write_text_atomic
+from fpnas.launcher import launch_id
 from fpnas.version import __version__
 
-__all__ = ["MAY_CHANGE", "RunDirectory"]
+__all__ = ["MAY_CHANGE", "RunDirectory", "goes_on"]
 
 MAY_CHANGE = (
     "output",
@@ -30,6 +31,13 @@ MAY_CHANGE = (
 """Fields of a configuration that a run may go on with other values of."""
 
 _KINDS = ("search", "train")
+_LAUNCH = ".launch"
+
+
+def goes_on(path: Path, resume: bool) -> bool:
+    """Whether the run at a path goes on: as asked, or because the launch that began it starts its processes again."""
+    launched = path / _LAUNCH
+    return resume or bool(launch_id() and launched.is_file() and launched.read_text() == launch_id())
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,8 @@ class RunDirectory:
         run = cls(directory, kind, plain, begun, lock)
         if not begun:
             cls.check_free(directory)  # another process may have been quicker, and done
+            if launch_id():
+                write_text_atomic(directory / _LAUNCH, launch_id())
             document = {"kind": kind, "fpnas": __version__, "configuration": plain}
             write_text_atomic(run.config_path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
         return run
@@ -214,6 +224,8 @@ class RunDirectory:
 def _is_free(directory: Path) -> bool:
     """Whether there is nothing but what a run leaves that was killed while it made its directory."""
     return all(
-        path.name == ".lock" or path.name.startswith(".config.yaml.") or (path.name == "checkpoints" and _is_free(path))
+        path.name in (".lock", _LAUNCH)
+        or path.name.startswith((".config.yaml.", f".{_LAUNCH}."))
+        or (path.name == "checkpoints" and _is_free(path))
         for path in directory.iterdir()
     )

@@ -58,4 +58,9 @@ def pick_device(name: str) -> torch.device:
     if not available or name == "cpu":
         return torch.device("cpu")
     # torchrun numbers the processes of a machine, one for each of its devices.
+    if local_rank() >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name}: {torch.cuda.device_count()} CUDA devices for {local_rank() + 1} or more processes; "
+            "one process for each is accepted"
+        )
     return torch.device("cuda", local_rank())

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fpnas.errors import UserError
+from fpnas.errors import UserError, first_line
 from fpnas.files import write_bytes_atomic
 
 __all__ = ["load_weights", "save_weights"]
@@ -40,7 +40,6 @@ def load_weights(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
         with safe_open(str(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except SafetensorError as error:
-        detail = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{kind} {path}: not a whole safetensors file: {detail}") from None
+        raise UserError(f"{kind} {path}: not a whole safetensors file: {first_line(error)}") from None
     except OSError as error:
         raise UserError(f"{kind} {path}: cannot be read: {error.strerror or error}") from None

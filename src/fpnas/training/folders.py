@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fpnas.errors import UserError
+from fpnas.errors import UserError, first_line
 from fpnas.training.data import ImagesInMemory, ImageSource
 
 __all__ = ["FolderPart", "StreamedImages", "load_images", "read_all", "scan_folder"]
@@ -139,8 +139,7 @@ def read_image(path: Path, image_size: int, in_channels: int) -> Tensor:
     except UserError:
         raise
     except Exception as error:  # on a damaged file Pillow's readers raise of every kind
-        detail = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"image {path}: cannot be read: {detail}") from None
+        raise UserError(f"image {path}: cannot be read: {first_line(error)}") from None
 
 
 class StreamedImages:
@@ -184,19 +183,21 @@ class StreamedImages:
     def _readable(self, index: int) -> Tensor:
         try:
             return self._read(index)
-        except UserError:
+        except UserError as error:
             if not self._replace_bad:
                 raise
             self._bad.add(index)
+            last = error
         members = torch.nonzero(self.labels == self.labels[index]).flatten()
         position = int(torch.searchsorted(members, index))
-        for other in members.roll(-position - 1)[:MOST_REPLACEMENTS].tolist():
+        others = members.roll(-position - 1)[: min(MOST_REPLACEMENTS, len(members) - 1)].tolist()
+        for other in others:
             try:
                 return self._read(other)
             except UserError as error:
                 self._bad.add(other)
                 last = error
-        raise UserError(f"{last}; {MOST_REPLACEMENTS} others in a row cannot be read either")
+        raise UserError(f"{last}; nor can {len(others)} others of its class be read")
 
 
 def fit_memory(count: int, image_shape: tuple[int, int, int]) -> bool:

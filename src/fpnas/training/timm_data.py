@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fpnas.errors import UserError
+from fpnas.errors import UserError, first_line
 from fpnas.training import folders
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, download_folder
 
@@ -56,11 +56,6 @@ def timm_data(
         class_names = max(class_names, tuple(map(str, names)), key=len)
         sources[part] = source
     return data_set(name, class_names, 3, image_size, **sources)
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first, or else its kind."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _create(name: str, part: str) -> Any:
