@@ -19,6 +19,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +42,19 @@ WARM_STEPS = 1
 
 
 class TimedReductions:
-    """Counts all reductions of this process, and the time and bytes they take."""
+    """Counts what this process exchanges with others, and the time and bytes it takes."""
 
     def __init__(self) -> None:
         self.seconds, self.calls, self.bytes = 0.0, 0, 0
-        self._all_reduce = dist.all_reduce
-        vars(dist)["all_reduce"] = self
+        for name in ("all_reduce", "all_gather"):
+            vars(dist)[name] = partial(self._timed, getattr(dist, name))
 
-    def __call__(self, tensor: torch.Tensor) -> None:
+    def _timed(self, exchange: Callable[..., Any], *tensors: Any) -> None:
         begin = time.perf_counter()
-        self._all_reduce(tensor)
+        exchange(*tensors)
         self.seconds += time.perf_counter() - begin
         self.calls += 1
-        self.bytes += tensor.nbytes
+        self.bytes += tensors[-1].nbytes
 
 
 def work(options: argparse.Namespace) -> dict[str, float]:

@@ -193,7 +193,7 @@ def _evaluate_arguments(parser: CommandParser) -> None:
     _add_trained_run(parser)
     parser.add("--data", required=True, help="a data set whose test images are taken; names as in `fpnas train`")
     parser.add("--device", default="auto", help="auto, cpu or cuda")
-    parser.add("--workers", int, default=2, help="processes that load images")
+    parser.add("--workers", int, default=2, help="threads that load images")
 
 
 def _evaluate(arguments: Any) -> dict[str, Any]:

@@ -42,12 +42,12 @@ class SearchConfig:
         joint_from: share of the search after which the factorized distribution becomes the joint one.
         max_images: size of a class-balanced subset of the training images; all when left out.
         image_size: side of the images, pixels; the data's own, or the space's for folders, when left out.
-        workers: processes that load images.
+        workers: threads that load images which are not in memory.
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32`, or `bf16` or `fp16` for forward passes under autocast; fp16 needs a CUDA device.
-        parallel: what processes that `torchrun` starts split: `data`, the images of a batch, or `samples`, the
-            architectures that are judged.
+        parallel: what processes that `torchrun` starts split: `data`, the images of a batch (and architectures, where
+            enough are judged), or `samples`, the architectures in every step that has several.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.

@@ -27,7 +27,7 @@ class TrainConfig:
         augment: flips and shifts where the data allow them.
         max_images: size of a class-balanced subset of the training images; all when left out.
         image_size: side of the images, pixels; the network's when left out.
-        workers: processes that load images.
+        workers: threads that load images which are not in memory.
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32`, or `bf16` or `fp16` for forward passes under autocast; evaluation is in fp32.

@@ -9,7 +9,7 @@ import torch
 from pictures import class_folders, idx_bytes, idx_folder, picture, pixels
 
 from fpnas.errors import UserError
-from fpnas.training import folders
+from fpnas.training import fashion_mnist, folders
 from fpnas.training.data import DataSet, iterate
 from fpnas.training.folders import read_image
 from fpnas.training.load import load_data
@@ -218,3 +218,10 @@ def test_unknown_name(name: str) -> None:
     with pytest.raises(UserError) as error:
         load_data(name)
     assert f"--data {name}" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_small_file_that_unpacks_to_a_huge_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = idx_folder(tmp_path / "idx", zipped=True)
+    monkeypatch.setattr(fashion_mnist, "_MOST_BYTES", 500)
+    with pytest.raises(UserError, match=r"ubyte\.gz: more than 500 bytes"):
+        load_data(str(folder))

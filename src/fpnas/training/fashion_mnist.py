@@ -45,12 +45,19 @@ def idx_path(folder: Path, part: str, kind: str) -> Path | None:
     return None
 
 
+_MOST_BYTES = 2**30
+"""A small gzip file can hold more than any memory."""
+
+
 def _read_idx(path: Path) -> Tensor:
     """The array in an IDX file (type byte 8, unsigned bytes), gzipped or not."""
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
+    if len(data) > _MOST_BYTES:
+        raise UserError(f"{path}: more than {_MOST_BYTES} bytes; Fashion-MNIST has 47 million")
     if len(data) < 4 or data[:3] != b"\0\0\x08":
         raise UserError(f"{path}: not an IDX file of unsigned bytes")
     rank = data[3]

@@ -38,7 +38,7 @@ class Precision:
         """Around a forward pass.
 
         Args:
-            scaled: whether `backward` follows; without its scaling float16 is not used.
+            scaled: false where gradients are taken otherwise than by `backward`, whose scaling float16 needs.
         """
         enabled = self._dtype == torch.bfloat16 or (self._dtype == torch.float16 and scaled)
         return torch.autocast(self._device_type, self._dtype if enabled else torch.bfloat16, enabled=enabled)
