@@ -89,6 +89,14 @@ def kinds() -> Iterator[tuple[str, bytes, list[str]]]:
     )
 
 
+def peak_mib() -> float:
+    """The most memory this program had resident."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what the process that started this one had
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     """All damages of all kinds."""
     given = refused = 0
@@ -116,7 +124,7 @@ def main() -> None:
         "given": given,
         "refused": refused,
         "slowest": slowest,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
         "wrong": wrong,
     }
     json.dump(summary, sys.stdout)

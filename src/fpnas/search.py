@@ -17,10 +17,11 @@ from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
 from fpnas.nn.supernet import SuperNet
+from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, Processes, join_processes
 from fpnas.runtime.progress import Progress
-from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
+from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.search_config import SearchConfig
 from fpnas.search_result import SearchResult, read_result, write_result
@@ -52,8 +53,7 @@ def run_search(config: SearchConfig) -> SearchResult:
     config.validate()
     configure_threads(config.threads)
     space = load_space(config.space)
-    resume = "search" if goes_on(config.output, config.resume) else None
-    join_processes(pick_device(config.device)).from_first(lambda: RunDirectory.check_free(config.output, resume=resume))
+    check_output(join_processes(pick_device(config.device)), config.output, "search", resume=config.resume)
     dataset = load_data(
         config.data,
         image_size=config.image_size,
@@ -80,49 +80,33 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         UserError: a budget, an image size or a batch size that cannot be met; with `write`, a run that cannot go on.
         FloatingPointError: the loss is not finite.
         SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
+        ProcessLost: of several processes, another one has ended.
     """
     processes = join_processes(pick_device(config.device))
     loop = _SearchLoop(space, dataset, config, processes)
-    identity = {"--space": space.digest, **data_identity(replace(dataset, test=None))}
-    processes.check_same_work(identity)
-    run: RunDirectory | None = None
 
-    def begin() -> SearchResult | None:
-        nonlocal run
-        run = RunDirectory.create(
-            config.output,
-            "search",
-            asdict(loop.config),
-            resume=MAY_CHANGE if goes_on(config.output, config.resume) else None,
-        )
-        if run.goes_on and run.result_path.exists():
-            return read_result(run, space)
+    def prepare(run: RunDirectory) -> None:
+        halves = {"weight_half": loop.images.weight_half, "architecture_half": loop.images.architecture_half}
         write_text_atomic(run.space_path, space_to_toml(space))
-        write_json_atomic(
-            run.path / "split.json",
-            {
-                "weight_half": loop.images.weight_half.tolist(),
-                "architecture_half": loop.images.architecture_half.tolist(),
-            },
-        )
-        return None
+        write_json_atomic(run.path / "split.json", {name: half.tolist() for name, half in halves.items()})
 
-    finished = processes.from_first(begin) if write else None
-    if finished:
-        return finished
-    keeper = RunKeeper(
-        run,
-        total_steps=loop.total_steps,
-        identity=identity,
-        checkpoint_minutes=config.checkpoint_every,
-        processes=processes,
+    files = RunFiles(
+        config.output,
+        "search",
+        asdict(loop.config),
+        config.resume,
+        prepare=prepare,
+        write=lambda run, result: write_result(run, space, loop.strategy, loop.trainer.supernet, result),
+        read=lambda run: read_result(run, space),
     )
-    with keeper:
-        result = loop.run(keeper)
-        if run:
-            write_result(run, space, loop.strategy, loop.trainer.supernet, result)
-        processes.wait()
-    return result
+    return carry_out(
+        loop.run,
+        files if write else None,
+        processes=processes,
+        identity={"--space": space.digest, **data_identity(replace(dataset, test=None))},
+        total_steps=loop.total_steps,
+        checkpoint_minutes=config.checkpoint_every,
+    )
 
 
 class _SearchLoop:

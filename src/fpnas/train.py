@@ -16,10 +16,10 @@ from fpnas.cost import network_cost
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network, build_network
+from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, Processes, Share, join_processes
 from fpnas.runtime.progress import Progress
-from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.train_result import TrainResult, read_result, write_result
@@ -71,8 +71,7 @@ def run_train(network_file: Path, config: TrainConfig) -> TrainResult:
     config.validate()
     configure_threads(config.threads)
     spec = load_network(network_file)
-    resume = "train" if goes_on(config.output, config.resume) else None
-    join_processes(pick_device(config.device)).from_first(lambda: RunDirectory.check_free(config.output, resume=resume))
+    check_output(join_processes(pick_device(config.device)), config.output, "train", resume=config.resume)
     dataset = load_data(
         config.data,
         image_size=config.image_size,
@@ -99,39 +98,31 @@ def train(spec: NetworkSpec, dataset: DataSet, config: TrainConfig, *, write: bo
             go on.
         FloatingPointError: the loss is not finite.
         SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
+        ProcessLost: of several processes, another one has ended.
     """
     processes = join_processes(pick_device(config.device))
     loop = _TrainLoop(spec, dataset, config, processes)
     network = json.dumps(network_to_json(loop.spec), sort_keys=True)
-    identity = {
-        "network file": hashlib.sha256(network.encode()).hexdigest()[:16],
-        **data_identity(dataset),
-    }
-    processes.check_same_work(identity)
-    run: RunDirectory | None = None
-
-    def begin() -> TrainResult | None:
-        nonlocal run
-        may_change = MAY_CHANGE if goes_on(config.output, config.resume) else None
-        run = RunDirectory.create(config.output, "train", asdict(config), resume=may_change)
-        return read_result(run) if run.goes_on and run.result_path.exists() else None
-
-    finished = processes.from_first(begin) if write else None
-    if finished:
-        return finished
-    keeper = RunKeeper(
-        run,
-        total_steps=loop.total_steps,
-        identity=identity,
-        checkpoint_minutes=config.checkpoint_every,
-        processes=processes,
+    files = RunFiles(
+        config.output,
+        "train",
+        asdict(config),
+        config.resume,
+        prepare=lambda run: None,
+        write=lambda run, result: write_result(run, dataset, result),
+        read=read_result,
     )
-    with keeper:
-        result, images = loop.run(keeper)
-        if run:
-            write_result(run, dataset, result, images)
-        processes.wait()
-    return result
+    return carry_out(
+        loop.run,
+        files if write else None,
+        processes=processes,
+        identity={
+            "network file": hashlib.sha256(network.encode()).hexdigest()[:16],
+            **data_identity(dataset),
+        },
+        total_steps=loop.total_steps,
+        checkpoint_minutes=config.checkpoint_every,
+    )
 
 
 class _TrainLoop:
@@ -202,8 +193,8 @@ class _TrainLoop:
         self._result = Accuracy(**state["result"])
         self._epochs_recorded = state["epochs_recorded"]
 
-    def run(self, keeper: RunKeeper) -> tuple[TrainResult, int]:
-        """Every step that is left, then the result, and the number of images it was measured on."""
+    def run(self, keeper: RunKeeper) -> TrainResult:
+        """Every step that is left, then the result."""
         if keeper.state is not None:
             self.load_state_dict(keeper.state)
         quiet = self.config.quiet or not self._processes.is_first
@@ -224,7 +215,7 @@ class _TrainLoop:
                 raw = self._measured(self._model) if self._average else self._result
         cost = network_cost(self.spec)
         network = self._judged.cpu().eval()
-        result = TrainResult(
+        return TrainResult(
             top1=self._result.top1,
             top5=self._result.top5,
             raw_top1=raw.top1,
@@ -233,8 +224,8 @@ class _TrainLoop:
             seconds=keeper.seconds,
             network=network,
             skipped_images=self._dataset.skipped,
+            images=self._result.images,
         )
-        return result, self._result.images
 
     def _learning_rate(self, step: int) -> float:
         config = self.config

@@ -11,7 +11,7 @@ from fpnas.training.data import DataSet
 
 __all__ = ["TrainResult", "read_result", "write_result"]
 
-_FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds", "skipped_images")
+_FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds", "skipped_images", "images")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class TrainResult:
         macs, params: of the network.
         seconds: wall time, the evaluations included.
         network: on the processor, in eval mode.
+        images: of the test, that the accuracies were measured on.
         skipped_images: that could not be read and were left out or replaced, as the first process met them.
     """
 
@@ -35,10 +36,11 @@ class TrainResult:
     seconds: float
     network: Network
     skipped_images: int = 0
+    images: int = 0
 
 
-def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, images: int) -> None:
-    """Write a trained network and its figures, measured on so many images; `result.json` comes last."""
+def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult) -> None:
+    """Write a trained network and its figures; `result.json` comes last."""
     write_json_atomic(run.network_path, network_to_json(result.network.spec))
     write_json_atomic(
         run.preprocessing_path,
@@ -51,8 +53,7 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, image
         },
     )
     save_weights(run.weights_path, result.network.state_dict(), {"content": "network"})
-    figures = {name: getattr(result, name) for name in _FIGURES}
-    write_json_atomic(run.result_path, figures | {"images": images})
+    write_json_atomic(run.result_path, {name: getattr(result, name) for name in _FIGURES})
 
 
 def read_result(run: RunDirectory) -> TrainResult:

@@ -1,0 +1,95 @@
+"""What a search and a training do alike around their steps: the directory, the keeper, and who of several processes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.processes import Processes
+from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
+
+__all__ = ["RunFiles", "carry_out", "check_output"]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RunFiles(Generic[Result]):
+    """What a run does with its directory; all of it is the first process's business.
+
+    Attributes:
+        output: the directory.
+        kind: `search` or `train`.
+        config: the effective configuration.
+        resume: whether a run that is there is to go on.
+        prepare: writes what is known before the first step.
+        write: writes the result.
+        read: gives what `write` wrote.
+    """
+
+    output: Path
+    kind: str
+    config: Mapping[str, Any]
+    resume: bool
+    prepare: Callable[[RunDirectory], None]
+    write: Callable[[RunDirectory, Result], None]
+    read: Callable[[RunDirectory], Result]
+
+
+def check_output(processes: Processes, output: Path, kind: str, *, resume: bool) -> None:
+    """`RunDirectory.check_free`, before slow work. Raises UserError."""
+    accepted = kind if goes_on(output, resume) else None
+    processes.from_first(lambda: RunDirectory.check_free(output, resume=accepted))
+
+
+def carry_out(
+    work: Callable[[RunKeeper], Result],
+    files: RunFiles[Result] | None,
+    *,
+    processes: Processes,
+    identity: Mapping[str, str],
+    total_steps: int,
+    checkpoint_minutes: float,
+) -> Result:
+    """Do a run, or what is left of it; of one that is finished, the result is read.
+
+    Args:
+        work: all steps that are left, and the result; in every process.
+        files: what is written; None for a run that leaves nothing.
+        processes: of the run.
+        identity, total_steps, checkpoint_minutes: as `RunKeeper` takes them.
+
+    Raises:
+        UserError: the directory is not free, or the run in it cannot go on; the processes were given different work.
+    """
+    processes.check_same_work(identity)
+    run: RunDirectory | None = None
+
+    def begin() -> Result | None:
+        nonlocal run
+        if files is None:
+            return None
+        may_change = MAY_CHANGE if goes_on(files.output, files.resume) else None
+        run = RunDirectory.create(files.output, files.kind, files.config, resume=may_change)
+        if run.goes_on and run.result_path.exists():
+            return files.read(run)
+        files.prepare(run)
+        return None
+
+    finished = processes.from_first(begin)
+    if finished is not None:
+        return finished
+    keeper = RunKeeper(
+        run,
+        total_steps=total_steps,
+        identity=identity,
+        checkpoint_minutes=checkpoint_minutes,
+        processes=processes,
+    )
+    with keeper:
+        result = work(keeper)
+        if run is not None and files is not None:
+            files.write(run, result)
+        processes.wait()
+    return result
