@@ -23,7 +23,7 @@ from fpnas.runtime.progress import Progress
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.train_result import TrainResult, read_result, write_result
-from fpnas.training.augment import Augment, normalise
+from fpnas.training.augment import Augment, normalise, to_device
 from fpnas.training.data import BatchStream, DataSet, ImageSource, data_identity, iterate
 from fpnas.training.evaluation import Accuracy, accuracy
 from fpnas.training.load import load_data
@@ -59,7 +59,7 @@ def normalised_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of all images in order, or a share of the batches, ready for a network."""
     for images, labels in iterate(source, batch_size, workers=workers, share=share):
-        yield normalise(images, mean, std, device), labels.to(device)
+        yield normalise(images, mean, std, device), to_device(labels, device)
 
 
 def run_train(network_file: Path, config: TrainConfig) -> TrainResult:
@@ -239,7 +239,9 @@ class _TrainLoop:
         images = normalise(images, self._dataset.mean, self._dataset.std, self._device)
         with self._processes.synchronised_norms(), self._precision.forward():
             logits = self._model(images)
-        loss = F.cross_entropy(logits.float(), labels.to(self._device), label_smoothing=self.config.label_smoothing)
+        loss = F.cross_entropy(
+            logits.float(), to_device(labels, self._device), label_smoothing=self.config.label_smoothing
+        )
         loss = loss / self._processes.count
         self._optimizer.zero_grad(set_to_none=True)
         self._precision.backward(loss)

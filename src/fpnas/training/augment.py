@@ -5,7 +5,14 @@ from torch import Tensor
 
 from fpnas.runtime.processes import WHOLE, Share
 
-__all__ = ["Augment", "normalise"]
+__all__ = ["Augment", "normalise", "to_device"]
+
+
+def to_device(values: Tensor, device: torch.device | None) -> Tensor:
+    """Values on a device; to a CUDA device from pinned memory, so that the copy runs beside what is computed there."""
+    if device is not None and device.type == "cuda" and not values.is_cuda:
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def normalise(
@@ -13,7 +20,7 @@ def normalise(
 ) -> Tensor:
     """uint8 images (B, C, H, W) as float32 with mean 0 and deviation 1 per channel, channels last, on the device."""
     # Channels last before the conversion, and in place after it: large batches are bound by memory traffic.
-    values = images.to(device).contiguous(memory_format=torch.channels_last).float()
+    values = to_device(images, device).contiguous(memory_format=torch.channels_last).float()
     scale = torch.tensor(std, device=device).view(1, -1, 1, 1) * 255
     offset = torch.tensor(mean, device=device).view(1, -1, 1, 1) * 255
     return values.sub_(offset).div_(scale)

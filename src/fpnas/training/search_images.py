@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fpnas.runtime.processes import WHOLE, Share
 from fpnas.runtime.setup import generator_for
-from fpnas.training.augment import Augment, normalise
+from fpnas.training.augment import Augment, normalise, to_device
 from fpnas.training.data import Batch, BatchStream, DataSet, class_balanced_halves, iterate
 
 __all__ = ["SearchImages"]
@@ -73,7 +73,7 @@ class SearchImages:
 
     def _deliver(self, images: Tensor, labels: Tensor) -> Batch:
         normalised = normalise(images, self._dataset.mean, self._dataset.std, self._device)
-        return normalised, labels.to(self._device)
+        return normalised, to_device(labels, self._device)
 
     def weight_batch(self) -> Batch:
         """The next batch of the weight half, augmented: images (B, C, H, W) and labels (B,)."""
