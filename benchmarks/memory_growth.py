@@ -11,6 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -36,9 +37,8 @@ def main() -> None:
             tensors = sum(torch.is_tensor(item) for item in gc.get_objects())
             print(f"step {step}: {resident / 2**20:.0f} MiB resident, {tensors} tensors", flush=True)
 
-    RunKeeper.step_done = watched  # type: ignore[assignment, method-assign]
     images, batch = 2560, 32
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.object(RunKeeper, "step_done", watched):
         config = SearchConfig(
             data="fashion-mnist",
             space="fbnetv2-f-32",
