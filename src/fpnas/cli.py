@@ -12,7 +12,7 @@ from types import FrameType
 
 from fpnas.cli_commands import COMMANDS
 from fpnas.cli_parser import CommandParser
-from fpnas.errors import ProcessLost, UserError
+from fpnas.errors import ProcessLost, UserError, tell
 from fpnas.launcher import rank
 from fpnas.version import __version__
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(error)
         return _FAILED
     except KeyboardInterrupt:
-        print("fpnas: interrupted", file=sys.stderr)
+        tell("fpnas: interrupted")
         return _INTERRUPTED
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else _DONE
@@ -87,7 +87,7 @@ def _complain(error: Exception) -> None:
     """One line about a mistake, that says which process has it where there are several."""
     who = f"process {rank()}: " if rank() else ""
     # Messages of libraries may span lines; a user is told one.
-    print("fpnas: error:", f"{who}{' '.join(str(error).split())}", file=sys.stderr)
+    tell(f"fpnas: error: {who}{' '.join(str(error).split())}")
 
 
 def _overview() -> str:

@@ -3,7 +3,6 @@
 PyTorch is imported by the functions that need it, so that `--help` and mistakes in options answer at once.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,7 +12,7 @@ from fpnas.builtin_networks import find_network
 from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_cost, show_figures, show_predictions, show_space, show_spaces
-from fpnas.errors import UserError
+from fpnas.errors import UserError, tell
 from fpnas.launcher import rank
 from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
@@ -145,10 +144,9 @@ def _search(arguments: Any) -> dict[str, Any]:
 
     result = run_search(config)
     if not result.converged and not rank():
-        print(
+        tell(
             f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
-            f"{CONVERGED_NATS:g} are expected; more --epochs may help",
-            file=sys.stderr,
+            f"{CONVERGED_NATS:g} are expected; more --epochs may help"
         )
     run = RunDirectory(config.output, "search", asdict(config))
     figures = {field.name: getattr(result, field.name) for field in fields(result)}

@@ -1,6 +1,8 @@
-"""What a user can be told."""
+"""What a user can be told, and the telling."""
 
-__all__ = ["ProcessLost", "UserError", "first_line"]
+import sys
+
+__all__ = ["ProcessLost", "UserError", "first_line", "tell"]
 
 
 class UserError(Exception):
@@ -18,3 +20,9 @@ class ProcessLost(Exception):
 def first_line(error: BaseException) -> str:
     """What an error says first, or else its kind: a user is told one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def tell(text: str) -> None:
+    """A line on standard error in one write, so that lines of processes that share it do not mix."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

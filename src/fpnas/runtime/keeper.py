@@ -1,6 +1,5 @@
 """A run under way: its record, its checkpoints, and how it leaves and goes on."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fpnas.errors import ProcessLost, UserError
+from fpnas.errors import ProcessLost, UserError, tell
 from fpnas.runtime.checkpoint import Checkpoint, Checkpoints
 from fpnas.runtime.interruption import Interruption
 from fpnas.runtime.metrics import MetricsLog
@@ -88,7 +87,7 @@ class RunKeeper:
         for option, digest in self._identity.items():
             if kept["identity"].get(option, digest) != digest:
                 raise UserError(f"{option}: not what {run.path} began with; without --resume a new run is made")
-        print(f"fpnas: {run.path} goes on at step {checkpoint.step} of {total_steps}", file=sys.stderr)
+        tell(f"fpnas: {run.path} goes on at step {checkpoint.step} of {total_steps}")
         return checkpoint
 
     def _newest(self, run: RunDirectory) -> Checkpoint | None:
@@ -104,14 +103,14 @@ class RunKeeper:
                 break
             skipped.append(f"of step {checkpoint.step}: {run.metrics_path.name} ends before it")
         for reason in skipped:
-            print(f"fpnas: checkpoint skipped: {reason}", file=sys.stderr)
+            tell(f"fpnas: checkpoint skipped: {reason}")
         if taken is None and newest is not None:
-            print(f"fpnas: {run.metrics_path}: records before step {newest.step} are lost", file=sys.stderr)
+            tell(f"fpnas: {run.metrics_path}: records before step {newest.step} are lost")
             return newest
         if taken is None and skipped:
             raise UserError(f"run {run.path}: no checkpoint is whole; a new --output is needed")
         if taken is None:
-            print(f"fpnas: {run.path} has no checkpoint yet and begins again", file=sys.stderr)
+            tell(f"fpnas: {run.path} has no checkpoint yet and begins again")
         return taken
 
     @property

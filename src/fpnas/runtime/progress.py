@@ -1,6 +1,5 @@
 """How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere."""
 
-import sys
 import time
 from types import TracebackType
 
@@ -70,7 +69,7 @@ class Progress:
             return
         self._last_line = now
         left = (now - self._started) / max(1, step - self._first) * (self._total - step)
-        print(f"step {step}/{self._total}  {_clock(left)} left  {text}".rstrip(), file=sys.stderr, flush=True)
+        tell(f"step {step}/{self._total}  {_clock(left)} left  {text}".rstrip())
 
 
 def _number(value: float) -> str:
