@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from fpnas.errors import tell
+
 __all__ = ["Progress"]
 
 _SECONDS_BETWEEN_LINES = 10.0
