@@ -17,7 +17,7 @@ demo: setup
 
 # Two workers with one thread each are faster than one with two: the networks of the tests are small.
 test: setup check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -30,8 +30,8 @@ from fpnas.cost import network_cost
 from fpnas.cost.table import CostTable, build_cost_table
 from fpnas.distribution import Factorized, Joint
 from fpnas.network_spec import resolve
-from fpnas.nn import SuperNet
 from fpnas.nn.activation_memory import saved_activation_bytes
+from fpnas.nn.supernet import SuperNet
 from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace, builtin_space_names

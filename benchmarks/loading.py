@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from fpnas.builtin_networks import find_network
+from fpnas.builtin_files import find_network
 from fpnas.network_file import load_network
 from fpnas.nn.network import build_network
 from fpnas.runtime.setup import generator_for

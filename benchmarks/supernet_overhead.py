@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
-from fpnas.nn import SuperNet
 from fpnas.nn.activation_memory import saved_activation_bytes
+from fpnas.nn.supernet import SuperNet
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
 

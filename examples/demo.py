@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from fpnas.export import export_onnx
-from fpnas.predict import evaluate_run
+from fpnas.export import export_model
+from fpnas.predict import evaluate_model
 from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
 from fpnas.train import run_train
@@ -59,10 +59,10 @@ def main() -> None:
     print("2. Train it")
     run_train(search_folder / "network.json", TrainConfig(output=train_folder, **recipe))  # type: ignore[arg-type]
     print("3. Evaluate it on the test images")
-    accuracy = evaluate_run(train_folder, search_config.data)
+    accuracy = evaluate_model(train_folder, search_config.data)
     print(f"   {accuracy.top1:.2f}% of {accuracy.images} images")
     print("4. Export it to ONNX")
-    exported = export_onnx(train_folder, train_folder / "model.onnx")
+    exported = export_model(train_folder, train_folder / "model.onnx")
     print(f"   {exported.path}, largest difference from PyTorch {exported.largest_difference:.1e}")
     print(f"5. Train it and {RANDOM_NETWORKS} random networks of the budget side by side")
     candidates = candidates_of([search_folder], RANDOM_NETWORKS, seed=0)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fpnas.builtin_networks import find_network
+from fpnas.builtin_files import find_network
 from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.nn.network import build_network

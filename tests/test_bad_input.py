@@ -211,7 +211,7 @@ def test_export_to_where_nothing_can_be_written(capfd: Captured, trained: Path) 
     assert "--format" in message and "tflite" in message and "onnx" in message, message
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "network.json", "preprocessing.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "network.json", "config.json"])
 def test_export_of_a_run_with_a_truncated_file(capfd: Captured, trained: Path, name: str) -> None:
     copy = Path("copy")
     copy.mkdir()

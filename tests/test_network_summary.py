@@ -3,7 +3,7 @@
 import pytest
 from sampled import uniform_specs
 
-from fpnas.builtin_networks import builtin_network_names, find_network
+from fpnas.builtin_files import builtin_network_names, find_network
 from fpnas.cost import network_cost
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec

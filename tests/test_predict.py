@@ -10,7 +10,8 @@ from finished_runs import copied
 from PIL import Image
 
 from fpnas.errors import UserError
-from fpnas.predict import evaluate_run, load_trained_run, predict_images, prediction_to_json
+from fpnas.model_folder import load
+from fpnas.predict import evaluate_model, predict_images, prediction_to_json
 from fpnas.runtime.weights import load_weights, save_weights
 from fpnas.training.augment import normalise
 from fpnas.training.load import load_data
@@ -18,7 +19,7 @@ from fpnas.training.load import load_data
 
 def refusal(run: Path) -> str:
     with pytest.raises(UserError) as error:
-        load_trained_run(run)
+        load(run)
     message = str(error.value)
     assert "\n" not in message and str(run) in message, message
     return message
@@ -31,9 +32,9 @@ def test_predictions_for_image_files(train_run: Path, tmp_path: Path) -> None:
     for path, image in zip(paths, pixels, strict=True):
         Image.fromarray(image[0].numpy()).save(path)
     predictions = predict_images(train_run, paths)
-    trained = load_trained_run(train_run)
+    trained = load(train_run)
     with torch.no_grad():
-        probabilities = trained.model(normalise(pixels, trained.mean, trained.std)).softmax(1)
+        probabilities = trained.network(normalise(pixels, trained.preprocess.mean, trained.preprocess.std)).softmax(1)
     assert [prediction.image for prediction in predictions] == list(map(str, paths))
     assert [prediction.label for prediction in predictions] == list(map(str, probabilities.argmax(1).tolist()))
     assert [p.probability for p in predictions] == pytest.approx(probabilities.amax(1).tolist(), abs=1e-5)
@@ -65,15 +66,15 @@ def test_unreadable_image(train_run: Path, tmp_path: Path) -> None:
 
 
 def test_search_run_is_refused(search_run: Path) -> None:
-    assert "train run is expected" in refusal(search_run)
+    assert "is missing" in refusal(search_run)
 
 
 def test_no_run(tmp_path: Path) -> None:
-    assert "no config.yaml" in refusal(tmp_path)
-    assert "no such directory" in refusal(tmp_path / "absent")
+    assert "network.json is missing" in refusal(tmp_path)
+    assert "no such folder" in refusal(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("missing", ["network.json", "model.safetensors", "preprocessing.json"])
+@pytest.mark.parametrize("missing", ["network.json", "model.safetensors", "config.json"])
 def test_unfinished_training(train_run: Path, tmp_path: Path, missing: str) -> None:
     run = copied(train_run, tmp_path)
     (run / missing).unlink()
@@ -106,27 +107,34 @@ def test_altered_tensors_are_named(train_run: Path, tmp_path: Path, change: str)
     assert name in message and "model.safetensors" in message
 
 
-@pytest.mark.parametrize("field", ["mean", "std", "class_names"])
+def with_setting(run: Path, field: str, value: object) -> Path:
+    """The configuration of a model, one of its settings changed."""
+    path = run / "config.json"
+    content = json.loads(path.read_text())
+    content["pretrained_cfg"][field] = value
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("field", ["mean", "std", "label_names"])
 @pytest.mark.parametrize("value", [None, [], "text", 3, [None], ["a", "b"]])
 def test_altered_preprocessing_is_named(train_run: Path, tmp_path: Path, field: str, value: object) -> None:
-    path = copied(train_run, tmp_path) / "preprocessing.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    path = with_setting(copied(train_run, tmp_path), field, value)
     message = refusal(path.parent)
-    assert field in message and "preprocessing.json" in message
+    assert field in message and "config.json" in message
 
 
 @pytest.mark.parametrize(("field", "value"), [("std", [0.0]), ("std", [-1.0]), ("std", [1e400]), ("mean", [1e400])])
 def test_statistics_that_no_image_can_be_normalised_by(
     train_run: Path, tmp_path: Path, field: str, value: list[float]
 ) -> None:
-    path = copied(train_run, tmp_path) / "preprocessing.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    path = with_setting(copied(train_run, tmp_path), field, value)
     assert field in refusal(path.parent)
 
 
 def test_broken_json(train_run: Path, tmp_path: Path) -> None:
     run = copied(train_run, tmp_path)
-    for name in ("preprocessing.json", "network.json"):
+    for name in ("config.json", "network.json"):
         whole = (run / name).read_text()
         (run / name).write_text(whole[: len(whole) // 2])
         assert name in refusal(run)
@@ -139,7 +147,7 @@ def test_evaluation_on_other_data(train_run: Path, tmp_path: Path) -> None:
             (tmp_path / part / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(tmp_path / part / name / "0.png")
     with pytest.raises(UserError, match="classes are not those"):
-        evaluate_run(train_run, str(tmp_path), workers=0)
+        evaluate_model(train_run, str(tmp_path), workers=0)
 
 
 def test_evaluation_on_class_folders_of_another_number_of_channels(train_run: Path, tmp_path: Path) -> None:
@@ -148,4 +156,4 @@ def test_evaluation_on_class_folders_of_another_number_of_channels(train_run: Pa
             (tmp_path / part / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(tmp_path / part / name / "0.png")
     with pytest.raises(UserError, match="3 channels"):
-        evaluate_run(train_run, str(tmp_path), workers=0)
+        evaluate_model(train_run, str(tmp_path), workers=0)

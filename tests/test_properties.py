@@ -16,7 +16,7 @@ from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.network_file import network_from_json, network_to_json
 from fpnas.network_spec import NetworkSpec, resolve
-from fpnas.nn import build_network
+from fpnas.nn.network import build_network
 from fpnas.space import SearchSpace, builtin_space_names
 from fpnas.space_file import load_space
 

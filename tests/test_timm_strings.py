@@ -18,7 +18,7 @@ from fpnas.cost import network_cost
 from fpnas.errors import UserError
 from fpnas.network_file import load_network, network_from_json, network_to_json
 from fpnas.network_spec import NetworkSpec, round_width
-from fpnas.nn import build_network
+from fpnas.nn.network import build_network
 from fpnas.timm_strings import _timm_width, network_from_timm_strings
 
 # timm 1.0.31 (Apache-2.0): timm/models/efficientnet.py, _gen_mnasnet_b1, _gen_mnasnet_a1 and _gen_mobilenet_v2;

@@ -10,11 +10,13 @@ from finished_runs import network_file, repeatable_metrics, train_config
 
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
+from fpnas.model_folder import load
 from fpnas.network_file import load_network
-from fpnas.predict import evaluate_run, load_trained_run
+from fpnas.predict import evaluate_model
 from fpnas.runtime.metrics import read_metrics
 from fpnas.runtime.weights import load_weights
-from fpnas.train import fit_to_data, run_train, train
+from fpnas.train import run_train, train
+from fpnas.train_loop import fit_to_data
 from fpnas.training.load import load_data
 
 STEPS_PER_EPOCH = 1433 // 64
@@ -38,17 +40,21 @@ def test_the_record_has_every_epoch(train_run: Path) -> None:
 
 def test_evaluation_of_the_reloaded_run_is_equal_to_the_bit(train_run: Path) -> None:
     result = json.loads((train_run / "result.json").read_text())
-    measured = evaluate_run(train_run, "digits", device="cpu", workers=0)
+    measured = evaluate_model(train_run, "digits", device="cpu", workers=0)
     assert (measured.top1, measured.top5, measured.images) == (result["top1"], result["top5"], result["images"])
 
 
 def test_what_is_written_is_what_was_trained(train_run: Path) -> None:
-    trained = load_trained_run(train_run)
+    trained = load(train_run)
     data = load_data("digits")
-    assert (trained.mean, trained.std, trained.class_names) == (data.mean, data.std, data.class_names)
-    assert not trained.model.training
-    parameters = sum(p.numel() for p in trained.model.parameters())
-    assert parameters == network_cost(trained.model.spec).params
+    assert (trained.preprocess.mean, trained.preprocess.std, trained.class_names) == (
+        data.mean,
+        data.std,
+        data.class_names,
+    )
+    assert not trained.network.training
+    parameters = sum(p.numel() for p in trained.network.parameters())
+    assert parameters == network_cost(trained.network.spec).params
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])

@@ -10,11 +10,12 @@ import torch
 from finished_runs import network_file, train_config
 from torch import Tensor
 
-import fpnas.train
+import fpnas.train_loop
+import fpnas.training.batch_augment
 from fpnas.errors import UserError
+from fpnas.model_folder import load
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
-from fpnas.predict import load_trained_run
 from fpnas.runtime.metrics import read_metrics
 from fpnas.train import TrainResult, train
 from fpnas.train_config import TrainConfig
@@ -51,12 +52,12 @@ def test_the_result_is_the_average_of_all_weights_and_statistics(
 ) -> None:
     states: list[dict[str, Tensor]] = []
 
-    class Recorded(fpnas.train.ModelEmaV3):
+    class Recorded(fpnas.train_loop.ModelEmaV3):
         def update(self, model: torch.nn.Module, step: int | None = None) -> None:
             states.append({name: value.clone() for name, value in model.state_dict().items()})
             super().update(model, step)
 
-    monkeypatch.setattr(fpnas.train, "ModelEmaV3", Recorded)
+    monkeypatch.setattr(fpnas.train_loop, "ModelEmaV3", Recorded)
     result = train(spec, data, train_config(tmp_path, ema_decay=limit, **LIGHT))
     assert len(states) == STEPS == int(states[-1]["stem.norm.num_batches_tracked"])
     for name, value in weights(result).items():
@@ -99,20 +100,20 @@ def test_a_reloaded_network_gives_the_trained_one_s_logits_to_the_bit(
     spec: NetworkSpec, data: DataSet, tmp_path: Path
 ) -> None:
     result = train(spec, data, train_config(tmp_path / "run", **LIGHT), write=True)
-    trained = load_trained_run(str(tmp_path / "run"))
+    trained = load(str(tmp_path / "run"))
     assert data.test is not None
-    images = normalise(data.test.batch(torch.arange(64)), trained.mean, trained.std)
+    images = normalise(data.test.batch(torch.arange(64)), trained.preprocess.mean, trained.preprocess.std)
     with torch.no_grad():
-        assert torch.equal(trained.model(images), result.network(images))
+        assert torch.equal(trained.network(images), result.network(images))
 
 
 def test_bfloat16_is_for_the_forward_pass_alone(
     spec: NetworkSpec, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[bool] = []
-    accuracy = fpnas.train.accuracy
+    accuracy = fpnas.train_loop.accuracy
     monkeypatch.setattr(
-        fpnas.train,
+        fpnas.train_loop,
         "accuracy",
         lambda *arguments: (judged.append(torch.is_autocast_enabled("cpu")), accuracy(*arguments))[1],
     )
@@ -132,12 +133,12 @@ def test_images_are_augmented_as_the_data_allow(
 ) -> None:
     made: list[tuple[bool, int]] = []
 
-    class Recorded(fpnas.train.Augment):
+    class Recorded(fpnas.training.batch_augment.Augment):
         def __init__(self, flip: bool, shift: int) -> None:
             made.append((flip, shift))
             super().__init__(flip, shift)
 
-    monkeypatch.setattr(fpnas.train, "Augment", Recorded)
+    monkeypatch.setattr(fpnas.training.batch_augment, "Augment", Recorded)
     movable = replace(data, flip=True, shift=1)
     plain = train(spec, movable, train_config(tmp_path, augment=False, **LIGHT))
     assert made == []
@@ -154,10 +155,10 @@ def test_a_training_that_diverged_left_no_result(spec: NetworkSpec, data: DataSe
     with pytest.raises(FloatingPointError, match=message):
         train(spec, repeated, config, write=True)
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert not left & {"result.json", "model.safetensors", "network.json", "preprocessing.json"}
+    assert not left & {"result.json", "model.safetensors", "network.json", "config.json", "README.md"}
     assert read_metrics(tmp_path / "run" / "metrics.jsonl") == []
-    with pytest.raises(UserError, match="not trained to the end; run fpnas train"):
-        load_trained_run(tmp_path / "run")
+    with pytest.raises(UserError, match="a finished fpnas train is expected"):
+        load(tmp_path / "run")
 
 
 def _repeated(data: DataSet, times: int) -> tuple[Tensor, Tensor]:

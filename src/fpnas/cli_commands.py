@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fpnas.builtin_networks import find_network
+from fpnas.builtin_files import find_network
 from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_cost, show_figures, show_predictions, show_space, show_spaces
@@ -18,7 +18,9 @@ from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
 from fpnas.train_config import TrainConfig
 
-__all__ = ["COMMANDS", "Command"]
+__all__ = ["COMMANDS", "EXPORT_FORMATS", "Command"]
+
+EXPORT_FORMATS = ("onnx", "onnx-int8", "torch", "folder")
 
 
 @dataclass(frozen=True)
@@ -168,27 +170,32 @@ def _derive(arguments: Any) -> dict[str, Any]:
 
 
 def _train_arguments(parser: CommandParser) -> None:
-    parser.add("network_file", metavar="FILE", help="a network file, or a built-in network's name")
+    parser.add(
+        "network_file",
+        metavar="FILE",
+        help="a network file, a built-in network's name, or a model folder, whose weights are the start",
+    )
     parser.add_configuration(TrainConfig)
 
 
 def _train(arguments: Any) -> dict[str, Any]:
     config = _configuration(TrainConfig, arguments)
     config.validate()
-    network = find_network(arguments.network_file)
+    given = Path(arguments.network_file)
+    source = given if given.is_dir() else find_network(arguments.network_file)
     from fpnas.train import run_train
 
-    result = run_train(network, config)
+    result = run_train(source, config)
     figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
     return figures | {"output": str(config.output)}
 
 
-def _add_trained_run(parser: CommandParser) -> None:
-    parser.add("run", Path, metavar="RUN", help="the --output of a training")
+def _add_model(parser: CommandParser, files: str = "") -> None:
+    parser.add("run", Path, metavar="MODEL", help=f"a model folder, the --output of a training{files}")
 
 
 def _evaluate_arguments(parser: CommandParser) -> None:
-    _add_trained_run(parser)
+    _add_model(parser, ", or an ONNX file")
     parser.add("--data", required=True, help="a data set whose test images are taken; names as in `fpnas train`")
     parser.add("--device", default="auto", help="auto, cpu or cuda")
     parser.add("--workers", int, default=2, help="threads that load images")
@@ -197,13 +204,13 @@ def _evaluate_arguments(parser: CommandParser) -> None:
 def _evaluate(arguments: Any) -> dict[str, Any]:
     check_ranges(arguments, workers=(0, 256))
     check_choices(arguments, device=("auto", "cpu", "cuda"))
-    from fpnas.predict import evaluate_run
+    from fpnas.predict import evaluate_model
 
-    return asdict(evaluate_run(arguments.run, arguments.data, device=arguments.device, workers=arguments.workers))
+    return asdict(evaluate_model(arguments.run, arguments.data, device=arguments.device, workers=arguments.workers))
 
 
 def _predict_arguments(parser: CommandParser) -> None:
-    _add_trained_run(parser)
+    _add_model(parser, ", or an ONNX file")
     parser.add("images", str, metavar="IMAGE", nargs="+", help="image files")
 
 
@@ -215,16 +222,26 @@ def _predict(arguments: Any) -> list[dict[str, Any]]:
 
 
 def _export_arguments(parser: CommandParser) -> None:
-    _add_trained_run(parser)
-    parser.add("--format", required=True, help="onnx")
-    parser.add("--output", Path, required=True, help="the file to write")
+    _add_model(parser)
+    parser.add("--format", required=True, help=", ".join(EXPORT_FORMATS))
+    parser.add("--output", Path, required=True, help="the file to write; for --format folder, a new folder")
+    parser.add(
+        "--data",
+        str | None,
+        default=None,
+        help="images to compare and quantise by; the training's when left out",
+    )
+    parser.add("--workers", int, default=2, help="threads that load images")
 
 
 def _export(arguments: Any) -> dict[str, Any]:
-    check_choices(arguments, format=("onnx",))
-    from fpnas.export import export_onnx
+    check_ranges(arguments, workers=(0, 256))
+    check_choices(arguments, format=EXPORT_FORMATS)
+    from fpnas.export import export_model
 
-    exported = export_onnx(arguments.run, arguments.output)
+    exported = export_model(
+        arguments.run, arguments.output, arguments.format, data=arguments.data, workers=arguments.workers
+    )
     return asdict(exported) | {"path": str(exported.path)}
 
 
@@ -282,9 +299,9 @@ COMMANDS: dict[str, Command] = {
     "cost": Command("count what a network costs, block by block", _cost_arguments, _cost, show_cost),
     "search": Command("search a network for data and a budget", _search_arguments, _search, show_figures),
     "derive": Command("take a network for another budget from a search", _derive_arguments, _derive, show_figures),
-    "train": Command("train a network from scratch", _train_arguments, _train, show_figures),
+    "train": Command("train a network, from scratch or from other weights", _train_arguments, _train, show_figures),
     "evaluate": Command("accuracy of a trained network", _evaluate_arguments, _evaluate, show_figures),
     "predict": Command("classes of images", _predict_arguments, _predict, show_predictions),
-    "export": Command("write a trained network as ONNX", _export_arguments, _export, show_figures),
+    "export": Command("write a trained network for other programs", _export_arguments, _export, show_figures),
     "import": Command("write a network file from timm's strings", _import_arguments, _import, show_figures),
 }

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
+from fpnas.builtin_files import find_recipe
 from fpnas.checks import shown
 from fpnas.errors import UserError
 from fpnas.files import read_text
@@ -68,7 +69,12 @@ class CommandParser(ArgumentParser):
 
     def add_configuration(self, configuration: type) -> None:
         """Add `--config` and an option for every field of a dataclass; help is its docstring's Attributes."""
-        self.add_argument("--config", action="config", metavar="FILE", help="YAML file; the command line wins over it")
+        self.add_argument(
+            "--config",
+            action="config",
+            metavar="FILE",
+            help="YAML file or built-in recipe; the command line wins over it",
+        )
         hints = get_type_hints(configuration)
         helps = attribute_helps(configuration)
         for field in fields(configuration):
@@ -152,15 +158,17 @@ def _dashed(token: str) -> str:
 
 
 def _config_first(tokens: Sequence[str]) -> list[str]:
-    """Tokens with `--config FILE` in front: later ones win, and that must be those of the command line."""
+    """Tokens with `--config=FILE` in front, by its path: later ones win, and that must be those of the command line."""
     first: list[str] = []
     others: list[str] = []
     rest = iter(tokens)
     for token in rest:
         if token == "--config" and (value := next(rest, None)) is not None:
-            first += [token, value]
+            first.append(f"--config={find_recipe(value)}")
+        elif token.startswith("--config="):
+            first.append(f"--config={find_recipe(token.partition('=')[2])}")
         else:
-            (first if token.startswith("--config=") else others).append(token)
+            others.append(token)
     return first + others
 
 

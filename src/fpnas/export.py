@@ -1,106 +1,271 @@
-"""A trained run as an ONNX file, checked against PyTorch in ONNX Runtime before it gets its name."""
+"""A trained model in the formats of others, each checked against PyTorch before the file gets its name."""
 
 import contextlib
 import io
+import json
 import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.files import write_bytes_atomic
-from fpnas.predict import load_trained_run
+from fpnas.files import read_text, write_bytes_atomic, write_text_atomic
+from fpnas.int8 import quantised
+from fpnas.model_folder import TrainedModel, load, save_model
+from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
+from fpnas.runtime.run_directory import RunDirectory
+from fpnas.training.augment import normalise
+from fpnas.training.data import DataSet, iterate
+from fpnas.training.load import load_data
 
-__all__ = ["Exported", "export_onnx"]
+__all__ = ["Exported", "export_model"]
 
 TOLERANCE = 1e-4
-_CHECKED_BATCHES = (1, 16)
+CHECKED_IMAGES = 1000
+CALIBRATION_IMAGES = 1000
+_BATCHES = (1, 16)
 _OPSET = 18
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The file, its size in bytes, and the largest difference of a logit between ONNX Runtime and PyTorch.
+    """What was written, and how it compares with PyTorch.
 
-    Where logits are larger than 1, the difference is relative to the largest of them: float32 knows no better.
+    Attributes:
+        path: the file, or the folder.
+        format: as `export_model` takes it.
+        bytes: size of the weights and what comes with them.
+        images: compared on: test images where data were at hand, else random ones.
+        largest_difference: of a logit. Where logits are larger than 1, relative to the largest of them: float32 knows
+            no better.
+        same_top1: percent of the images whose class is the same.
+        top1, pytorch_top1: accuracies in percent of those images, where they are test images.
+        latency_ms: median for one image in ONNX Runtime with one thread; None for other formats.
     """
 
     path: Path
+    format: str
     bytes: int
+    images: int
     largest_difference: float
+    same_top1: float
+    top1: float | None = None
+    pytorch_top1: float | None = None
+    latency_ms: float | None = None
 
 
-def export_onnx(run: str | os.PathLike[str], output: Path) -> Exported:
-    """Write a trained network as ONNX with a dynamic batch size.
+def export_model(
+    source: str | os.PathLike[str], output: Path, format: str = "onnx", *, data: str | None = None, workers: int = 2
+) -> Exported:
+    """Write a trained model in another format.
 
-    Input `images`: normalised float32 (B, C, H, W); output `logits` (B, classes).
+    Inputs of all: normalised float32 images (B, C, H, W), any B; outputs: logits (B, classes).
 
     Args:
-        run: directory of a training.
-        output: the file to write.
+        source: a model folder, or the run directory of a training.
+        output: the file to write; for `folder`, a new folder.
+        format: `onnx`; `onnx-int8`, quantised statically by training images; `torch`, a program of `torch.export`;
+            `folder`, the model folder alone, without what else a run holds.
+        data: by whose test images it is compared, and by whose training images it is quantised. When left out, those
+            of the run; a model folder without a run is compared on random images.
+        workers: threads that load images.
 
     Raises:
-        UserError: a run that was not trained, or a place that cannot be written.
-        RuntimeError: ONNX Runtime and PyTorch disagree by more than 1e-4; nothing is written then.
+        UserError: no trained model, a place that cannot be written, or int8 without images.
+        RuntimeError: it differs from PyTorch by more than 1e-4 (int8 aside); nothing is written then.
     """
-    trained = load_trained_run(run)
+    model = load(source)
     if not output.parent.is_dir():
         raise UserError(f"--output {output}: {output.parent} is not a folder")
-    spec = trained.model.spec
-    shape = (spec.in_channels, spec.input_size, spec.input_size)
-    generator = torch.Generator().manual_seed(0)
-    data = _to_onnx(trained.model, torch.randn(2, *shape, generator=generator))
-    differences = [
-        _difference(trained.model, data, torch.randn(batch, *shape, generator=generator)) for batch in _CHECKED_BATCHES
-    ]
-    # NumPy's maximum keeps a NaN, where Python's depends on the order: logits that are no numbers are no agreement.
-    largest = float(np.max(differences))
-    if not largest <= TOLERANCE:
-        raise RuntimeError(f"ONNX Runtime differs from PyTorch by {largest:g}, more than {TOLERANCE:g}")
-    write_bytes_atomic(output, data)
-    return Exported(output, len(data), largest)
+    if format == "folder":
+        return _write_folder(Path(source), model, output)
+    if output.is_dir():
+        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
+    dataset = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
+    images, labels = _images_to_compare(model, dataset)
+    if format == "torch":
+        content = _to_program(model, images[:2])
+        function = _program(content)
+    else:
+        content = _to_onnx(model, images[:2])
+        if format == "onnx-int8":
+            assert dataset is not None
+            content = quantised(content, _calibration_batches(model, dataset))
+        function = _session(content)
+    compared = _compare(model, function, images, labels)
+    # A NaN is no agreement.
+    if format != "onnx-int8" and not compared.largest_difference <= TOLERANCE:
+        raise RuntimeError(
+            f"{format}: differs from PyTorch by {compared.largest_difference:g}, more than {TOLERANCE:g}"
+        )
+    write_bytes_atomic(output, content)
+    latency = None if format == "torch" else median_latency(content, images[:1])
+    return Exported(output, format, len(content), len(images), *compared.figures, latency)
 
 
-def _to_onnx(model: torch.nn.Module, example: torch.Tensor) -> bytes:
-    """The model as the bytes of an ONNX file, its weights inside."""
-    # The exporter reports its passes on standard output and through loggers; only failures are of interest.
+@dataclass(frozen=True)
+class _Compared:
+    largest_difference: float
+    same_top1: float
+    top1: float | None
+    pytorch_top1: float | None
+
+    @property
+    def figures(self) -> tuple[float, float, float | None, float | None]:
+        return self.largest_difference, self.same_top1, self.top1, self.pytorch_top1
+
+
+def _images_of(
+    source: str | os.PathLike[str], model: TrainedModel, data: str | None, workers: int, *, needs_training: bool
+) -> DataSet | None:
+    """The data set to compare by, or None where a folder says nothing of its data."""
+    if data is None and (Path(source) / "config.yaml").is_file():
+        data = str(RunDirectory.open(source, "train").config.get("data"))
+    if data is None:
+        if needs_training:
+            raise UserError("--format onnx-int8: is quantised by training images; a model folder alone needs --data")
+        return None
+    parts = ("train", "test") if needs_training else ("test",)
+    dataset = load_data(data, image_size=model.preprocess.image_size, workers=workers, parts=parts)
+    if dataset.class_names != model.class_names or dataset.in_channels != model.preprocess.in_channels:
+        raise UserError(f"--data {data}: its classes or channels are not those the model was trained on")
+    return dataset
+
+
+def _images_to_compare(model: TrainedModel, dataset: DataSet | None) -> tuple[Tensor, Tensor | None]:
+    """Normalised images and their labels, or random images without."""
+    preprocess = model.preprocess
+    if dataset is None or dataset.test is None:
+        shape = (preprocess.in_channels, preprocess.image_size, preprocess.image_size)
+        return torch.randn(64, *shape, generator=torch.Generator().manual_seed(0)), None
+    count = min(CHECKED_IMAGES, len(dataset.test))
+    indices = torch.linspace(0, len(dataset.test) - 1, count).long()
+    pixels, labels = dataset.test.batch(indices), dataset.test.labels[indices]
+    return normalise(pixels, preprocess.mean, preprocess.std).contiguous(), labels
+
+
+def _calibration_batches(model: TrainedModel, dataset: DataSet) -> Iterator[np.ndarray]:
+    """Training images as they are in use."""
+    assert dataset.train is not None
+    indices = torch.linspace(0, len(dataset.train) - 1, min(CALIBRATION_IMAGES, len(dataset.train))).long()
+    for pixels, _ in iterate(dataset.train, 100, indices):
+        yield normalise(pixels, model.preprocess.mean, model.preprocess.std).contiguous().numpy()
+
+
+@torch.no_grad()
+def _compare(
+    model: TrainedModel, function: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor | None
+) -> _Compared:
+    """A function against the model: on all images by batches, and on some one by one."""
+    batches = [*images.split(_BATCHES[1]), *images[: _BATCHES[1]].split(_BATCHES[0])]
+    largest, same, hits, expected_hits = 0.0, 0, 0, 0
+    for number, batch in enumerate(batches):
+        given, expected = function(batch), model(batch)
+        difference = (given - expected).abs().max() / expected.abs().max().clamp(min=1)
+        # NumPy's maximum keeps a NaN, where Python's depends on the order.
+        largest = float(np.maximum(largest, difference.item()))
+        if number * _BATCHES[1] < len(images):
+            same += int((given.argmax(1) == expected.argmax(1)).sum())
+            if labels is not None:
+                wanted = labels[number * _BATCHES[1] :][: len(batch)]
+                hits += int((given.argmax(1) == wanted).sum())
+                expected_hits += int((expected.argmax(1) == wanted).sum())
+    share = 100 / len(images)
+    if labels is None:
+        return _Compared(largest, same * share, None, None)
+    return _Compared(largest, same * share, hits * share, expected_hits * share)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Exporters report their passes on standard output and through loggers; only failures are of interest."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
-            path = Path(folder) / "model.onnx"
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                torch.onnx.export(
-                    model,
-                    (example,),
-                    path,
-                    input_names=["images"],
-                    output_names=["logits"],
-                    dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-                    opset_version=_OPSET,
-                    dynamo=True,
-                    external_data=False,
-                    verbose=False,
-                )
-            return path.read_bytes()
+            yield
     finally:
         logging.disable(level)
 
 
-def _difference(model: torch.nn.Module, data: bytes, images: torch.Tensor) -> float:
-    """Largest difference of a logit between the ONNX file and the model, as `Exported` has it."""
-    import onnxruntime
+def _to_onnx(model: TrainedModel, example: Tensor) -> bytes:
+    """The model as the bytes of an ONNX file, its weights and preprocessing inside."""
+    import onnx
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"images": images.numpy()})
-    with torch.no_grad():
-        expected = model(images).numpy()
-    return float(np.abs(logits - expected).max() / max(1.0, np.abs(expected).max()))
+    with tempfile.TemporaryDirectory() as folder, _quietly():
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            model.network,
+            (example,),
+            path,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            opset_version=_OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        content = onnx.load(path)
+    text = json.dumps(model.preprocess.to_json(), ensure_ascii=False)
+    onnx.helper.set_model_props(content, {PREPROCESSING_KEY: text})
+    _strip(content)
+    return content.SerializeToString()
+
+
+def _strip(content: "onnx.ModelProto") -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Remove the traces of how the exporter came to each node, which take more room than small weights."""
+    graph = content.graph
+    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def _session(content: bytes) -> Callable[[Tensor], Tensor]:
+    session = open_session(content)
+    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+
+def _to_program(model: TrainedModel, example: Tensor) -> bytes:
+    """The model as the bytes of a file of `torch.export`."""
+    # A batch of 1 would be taken for a constant.
+    with _quietly():
+        program = torch.export.export(
+            model.network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+        )
+        file = io.BytesIO()
+        text = json.dumps(model.preprocess.to_json(), ensure_ascii=False)
+        torch.export.save(program, file, extra_files={f"{PREPROCESSING_KEY}.json": text})
+    return file.getvalue()
+
+
+def _program(content: bytes) -> Callable[[Tensor], Tensor]:
+    with _quietly():
+        return torch.export.load(io.BytesIO(content)).module()
+
+
+def _write_folder(source: Path, model: TrainedModel, output: Path) -> Exported:
+    """A model folder of its own; README.md comes along."""
+    RunDirectory.check_free(output)
+    output.mkdir(exist_ok=True)
+    save_model(output, model)
+    card = source / "README.md"
+    if card.is_file():
+        write_text_atomic(output / card.name, read_text(card, "model card"))
+    again = load(output)
+    images, labels = _images_to_compare(model, None)
+    compared = _compare(model, again, images, labels)
+    size = sum(path.stat().st_size for path in output.iterdir())
+    return Exported(output, "folder", size, len(images), *compared.figures)

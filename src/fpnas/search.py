@@ -22,7 +22,7 @@ from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, Processes, join_processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.run_directory import RunDirectory
-from fpnas.runtime.setup import configure_threads, generator_for, pick_device
+from fpnas.runtime.setup import configure_threads, generator_for, keep_kernels, pick_device
 from fpnas.search_config import SearchConfig
 from fpnas.search_result import SearchResult, read_result, write_result
 from fpnas.space import SearchSpace
@@ -82,6 +82,7 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
         ProcessLost: of several processes, another one has ended.
     """
+    keep_kernels()
     processes = join_processes(pick_device(config.device))
     loop = _SearchLoop(space, dataset, config, processes)
 

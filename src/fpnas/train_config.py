@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpnas.checks import check_choices, check_ranges
+from fpnas.errors import UserError
 
 __all__ = ["TrainConfig"]
 
@@ -19,12 +20,28 @@ class TrainConfig:
         epochs: passes over the training images.
         warmup_epochs: epochs at the start over which the learning rate rises.
         batch_size: images of a step.
-        optimizer: `sgd` (Nesterov momentum 0.9) or `rmsprop` (TensorFlow's form).
-        learning_rate: peak rate; a cosine leads from it to 0.
+        optimizer: `sgd` (Nesterov momentum 0.9), `rmsprop` (TensorFlow's form, momentum 0.9) or `adamw`.
+        learning_rate: peak rate.
+        schedule: what leads from the peak: `cosine` to 0, or `exponential`, times `decay_rate` after every epoch.
+        decay_rate: factor per epoch of the exponential schedule.
         weight_decay: of convolution and linear weights.
         label_smoothing: share of the label that is spread over all classes.
         ema_decay: of the moving average of the weights, whose accuracy is the result; 0 for none.
         augment: flips and shifts where the data allow them.
+        crop_scale: smallest share of an image's area that a random crop shows; 1 for no crops.
+        auto_augment: timm's policy: `original` (AutoAugment), `rand-m9-mstd0.5` (RandAugment), `augmix-m5-w4-d2`; empty
+            for none.
+        random_erasing: probability that a rectangle of a training image is overwritten.
+        mixup: alpha of the Beta distribution by which two images are blended; 0 for none.
+        cutmix: alpha of the one by which a rectangle of another image is pasted; 0 for none.
+        repeats: times that an image is in its batch, each time varied anew (repeated augmentation).
+        dropout: share of the classifier's inputs that are left out.
+        drop_path: probability that the last block is left out (stochastic depth), less for earlier ones.
+        teacher: a larger trained network to learn from: a model folder, or a model of timm that has weights.
+        distillation_weight: share of the loss that is the teacher's; the labels have the rest.
+        distillation_temperature: by which the teacher's and the network's logits are divided.
+        from_search: start from the weights that this search shared, cut to the network.
+        license: for the model card.
         max_images: size of a class-balanced subset of the training images; all when left out.
         image_size: side of the images, pixels; the network's when left out.
         workers: threads that load images which are not in memory.
@@ -46,10 +63,25 @@ class TrainConfig:
     batch_size: int = 64
     optimizer: str = "sgd"
     learning_rate: float = 0.2
+    schedule: str = "cosine"
+    decay_rate: float = 0.9875
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     ema_decay: float = 0.995
     augment: bool = True
+    crop_scale: float = 1.0
+    auto_augment: str = ""
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    repeats: int = 1
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    teacher: str | None = None
+    distillation_weight: float = 0.5
+    distillation_temperature: float = 2.0
+    from_search: Path | None = None
+    license: str = "unknown"
     max_images: int | None = None
     image_size: int | None = None
     workers: int = 2
@@ -74,6 +106,16 @@ class TrainConfig:
             weight_decay=(0, 1),
             label_smoothing=(0, 0.999),
             ema_decay=(0, 0.999999),
+            decay_rate=(0.1, 1),
+            crop_scale=(0.01, 1),
+            random_erasing=(0, 1),
+            mixup=(0, 100),
+            cutmix=(0, 100),
+            repeats=(1, 16),
+            dropout=(0, 0.99),
+            drop_path=(0, 0.99),
+            distillation_weight=(0, 1),
+            distillation_temperature=(0.01, 1000),
             max_images=(1, 10**12),
             image_size=(1, 4096),
             workers=(0, 256),
@@ -82,9 +124,16 @@ class TrainConfig:
         )
         check_choices(
             self,
-            optimizer=("sgd", "rmsprop"),
+            optimizer=("sgd", "rmsprop", "adamw"),
+            schedule=("cosine", "exponential"),
             device=("auto", "cpu", "cuda"),
             precision=("fp32", "bf16", "fp16"),
             parallel=("data",),
             on_bad_image=("error", "skip"),
         )
+        if (self.mixup or self.cutmix) and self.batch_size % 2:
+            raise UserError(
+                f"--batch-size {self.batch_size}: --mixup and --cutmix work on pairs; an even one is accepted"
+            )
+        if self.batch_size % self.repeats:
+            raise UserError(f"--batch-size {self.batch_size}: is not a multiple of --repeats {self.repeats}")

@@ -1,13 +1,15 @@
 """What a training gave: in memory, and as the files of its run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from fpnas.files import read_json, write_json_atomic
-from fpnas.network_file import load_network, network_to_json
-from fpnas.nn.network import Network, build_network
-from fpnas.runtime.run_directory import RunDirectory
-from fpnas.runtime.weights import load_weights, save_weights
+from fpnas.files import read_json, write_json_atomic, write_text_atomic
+from fpnas.model_card import model_card
+from fpnas.model_folder import TrainedModel, load, save_model
+from fpnas.nn.network import Network
+from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
+from fpnas.train_config import TrainConfig
 from fpnas.training.data import DataSet
+from fpnas.training.preprocessing import Preprocessing
 
 __all__ = ["TrainResult", "read_result", "write_result"]
 
@@ -39,26 +41,34 @@ class TrainResult:
     images: int = 0
 
 
-def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult) -> None:
-    """Write a trained network and its figures; `result.json` comes last."""
-    write_json_atomic(run.network_path, network_to_json(result.network.spec))
-    write_json_atomic(
-        run.preprocessing_path,
-        {
-            "image_size": dataset.image_size,
-            "in_channels": dataset.in_channels,
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
-            "class_names": list(dataset.class_names),
-        },
+def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, data: str, origin: str) -> None:
+    """Write a trained network as a model folder, and its figures; `result.json` comes last.
+
+    Args:
+        run: the directory.
+        dataset: what it was trained on; `data` is how it was named.
+        result: the network and its figures.
+        origin: how the network was found, for the model card.
+    """
+    preprocess = Preprocessing(dataset.image_size, dataset.in_channels, dataset.mean, dataset.std, dataset.class_names)
+    save_model(run.path, TrainedModel(result.network, preprocess))
+    figures = {name: getattr(result, name) for name in _FIGURES}
+    usual = {field.name: field.default for field in fields(TrainConfig)}
+    aside = {*MAY_CHANGE, "data", "license"}
+    card = model_card(
+        result.network.spec,
+        figures,
+        data=data,
+        class_names=dataset.class_names,
+        license=str(run.config["license"]),
+        origin=origin,
+        recipe={name: value for name, value in run.config.items() if name not in aside and value != usual.get(name)},
     )
-    save_weights(run.weights_path, result.network.state_dict(), {"content": "network"})
-    write_json_atomic(run.result_path, {name: getattr(result, name) for name in _FIGURES})
+    write_text_atomic(run.path / "README.md", card)
+    write_json_atomic(run.result_path, figures)
 
 
 def read_result(run: RunDirectory) -> TrainResult:
     """What `write_result` wrote. Raises UserError when a file is missing or broken."""
     figures = read_json(run.result_path, "training result")
-    network = build_network(load_network(run.network_path))
-    network.load_state_dict(load_weights(run.weights_path, "weights file")[0])
-    return TrainResult(**{name: figures[name] for name in _FIGURES}, network=network.eval())
+    return TrainResult(**{name: figures[name] for name in _FIGURES}, network=load(run.path).network)

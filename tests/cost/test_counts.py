@@ -12,8 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fpnas.cost import block_cost, network_cost
 from fpnas.network_file import load_network
 from fpnas.network_spec import BlockSpec, NetworkSpec
-from fpnas.nn import build_network
-from fpnas.nn.network import ConvNorm
+from fpnas.nn.network import ConvNorm, build_network
 from fpnas.space import builtin_space_names
 from fpnas.space_file import load_space
 

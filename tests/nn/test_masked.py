@@ -11,11 +11,11 @@ from varied import NUM_CLASSES, normal_images, varied_supernet
 
 from fpnas.architecture import Architecture
 from fpnas.network_spec import resolve, round_width
-from fpnas.nn import SuperNet
 from fpnas.nn.activation_memory import saved_activation_bytes
 from fpnas.nn.masked import block_weights, masked_block, masked_forward
 from fpnas.nn.ops import ACTIVATION_FUNCTIONS
 from fpnas.nn.split_attention import combine_splits
+from fpnas.nn.supernet import SuperNet
 from fpnas.space import VARIABLES, SearchSpace
 from fpnas.space_file import load_space, parse_space
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from fpnas.network_file import load_network
 from fpnas.network_spec import BlockSpec
-from fpnas.nn import build_network
-from fpnas.nn.network import ConvNorm, MBConv, build_block
+from fpnas.nn.network import ConvNorm, MBConv, build_block, build_network
 from fpnas.nn.split_attention import SplitAttention
 from fpnas.space import ACTIVATIONS
 from fpnas.space_file import load_space

@@ -12,11 +12,10 @@ from varied import NUM_CLASSES, normal_images, varied_supernet
 
 from fpnas.architecture import Architecture
 from fpnas.network_spec import NetworkSpec, resolve
-from fpnas.nn import Network, SuperNet
 from fpnas.nn.activation_memory import saved_activation_bytes
-from fpnas.nn.network import ConvNorm
+from fpnas.nn.network import ConvNorm, Network
 from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
-from fpnas.nn.supernet import SuperBlock
+from fpnas.nn.supernet import SuperBlock, SuperNet
 from fpnas.space_file import load_space, parse_space
 
 # Architectures per space and the smallest inputs that use every stride.

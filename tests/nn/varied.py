@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fpnas.nn import SuperNet
+from fpnas.nn.supernet import SuperNet
 from fpnas.space import SearchSpace
 
 NUM_CLASSES = 10

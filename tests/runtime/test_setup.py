@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fpnas.errors import UserError
-from fpnas.runtime.setup import configure_threads, generator_for, pick_device, seed_everything
+from fpnas.runtime.setup import configure_threads, generator_for, library_randomness, pick_device
 
 
 def draw(*arguments: int | str) -> list[float]:
@@ -16,8 +16,8 @@ def draw(*arguments: int | str) -> list[float]:
 
 def test_a_generator_depends_on_its_arguments_alone() -> None:
     first = draw(1, "samples", 7)
-    seed_everything(123)
-    assert draw(1, "samples", 7) == first
+    with library_randomness(123):
+        assert draw(1, "samples", 7) == first
     # A change of the derivation changes every result: it should not pass unseen.
     assert generator_for(0, "samples", 7).initial_seed() == 1900976482862081289
 
@@ -28,16 +28,20 @@ def test_generators_of_other_seeds_and_purposes_differ() -> None:
     assert len(draws) == len(arguments)
 
 
-def test_seeds() -> None:
+def test_libraries_draw_by_the_seed_and_leave_no_trace() -> None:
     def drawn() -> tuple[float, float, float]:
         return random.random(), float(np.random.random()), float(torch.rand(()))
 
-    seed_everything(5)
-    first = drawn()
-    seed_everything(5)
-    assert drawn() == first
-    seed_everything(6)
-    assert drawn() != first
+    def seeded(*purpose: str | int) -> tuple[float, float, float]:
+        with library_randomness(*purpose):
+            return drawn()
+
+    assert seeded(5, "a") == seeded(5, "a")
+    assert len({seeded(5, "a"), seeded(6, "a"), seeded(5, "b")}) == 3
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state()
+    seeded(5)
+    assert random.getstate() == before[0] and np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.random.get_rng_state(), before[2])
 
 
 def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from timm.layers import SqueezeExcite
+from timm.layers import DropPath, SqueezeExcite
 from torch import Tensor, nn
 
 from fpnas.network_spec import BlockSpec, NetworkSpec
@@ -42,7 +42,7 @@ class MBConv(nn.Module):
     Source: FP-NAS, Table 2; MobileNetV2.
     """
 
-    def __init__(self, block: BlockSpec, gate: str = "sigmoid") -> None:
+    def __init__(self, block: BlockSpec, gate: str = "sigmoid", drop_path_rate: float = 0.0) -> None:
         super().__init__()
         hidden, splits = block.hidden, max(1, block.splits)
         self.adds_input = block.keeps_shape
@@ -61,16 +61,17 @@ class MBConv(nn.Module):
         elif block.splits > 1:
             self.attention = SplitAttention(hidden, splits, block.bottleneck, activation())
         self.project = ConvNorm(hidden, block.channels, 1)
+        self.drop_path = DropPath(drop_path_rate) if drop_path_rate and self.adds_input else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.project(self.attention(self.depthwise(self.expand(images))))
-        return features + images if self.adds_input else features
+        return self.drop_path(features) + images if self.adds_input else features
 
 
-def build_block(block: BlockSpec, gate: str) -> nn.Module:
+def build_block(block: BlockSpec, gate: str, drop_path_rate: float = 0.0) -> nn.Module:
     """The module of a block; a bypass is the identity, or a 1x1 convolution where the shape changes."""
     if block.kernel:
-        return MBConv(block, gate)
+        return MBConv(block, gate, drop_path_rate)
     if block.keeps_shape:
         return nn.Identity()
     return ConvNorm(block.in_channels, block.channels, 1, block.stride)
@@ -81,14 +82,19 @@ class Network(nn.Module):
 
     Args:
         spec: the network; kept as `self.spec`.
+        drop_rate: of the classifier's inputs, in training.
+        drop_path_rate: of stochastic depth at the last block, in training; it rises to it from 0 at the first.
     """
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec, *, drop_rate: float = 0.0, drop_path_rate: float = 0.0) -> None:
         super().__init__()
         self.spec = spec
         stem, head = spec.stem, spec.head
         self.stem = ConvNorm(spec.in_channels, stem.channels, stem.kernel, stem.stride, activation=stem.activation)
-        self.blocks = nn.Sequential(*(build_block(block, spec.gate) for block in spec.blocks))
+        rates = [drop_path_rate * index / max(1, len(spec.blocks)) for index in range(1, len(spec.blocks) + 1)]
+        self.blocks = nn.Sequential(
+            *(build_block(block, spec.gate, rate) for block, rate in zip(spec.blocks, rates, strict=True))
+        )
         self.head = ConvNorm(spec.last_channels, spec.head_hidden, 1, activation=head.activation)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head_project: nn.Module = nn.Identity()
@@ -100,15 +106,24 @@ class Network(nn.Module):
                     act=ACTIVATION_MODULES[head.activation](),
                 )
             )
-        self.classifier = nn.Linear(head.channels, spec.num_classes)
+        self.dropout = nn.Dropout(drop_rate)
+        self.classifier: nn.Module = nn.Linear(head.channels, spec.num_classes)
         initialise_weights(self)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """The last map (B, C, h, w), the head's convolution included, of normalised images (B, C, H, W)."""
+        return self.head(self.blocks(self.stem(images)))
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits (B, classes) of the last map, or with `pre_logits` what the classifier is given."""
+        pooled = self.dropout(self.head_project(self.pool(features)).flatten(1))
+        return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of normalised images (B, C, H, W)."""
-        features = self.pool(self.head(self.blocks(self.stem(images))))
-        return self.classifier(self.head_project(features).flatten(1))
+        return self.forward_head(self.forward_features(images))
 
 
-def build_network(spec: NetworkSpec) -> Network:
+def build_network(spec: NetworkSpec, *, drop_rate: float = 0.0, drop_path_rate: float = 0.0) -> Network:
     """The standalone network of a spec, with fresh weights from torch's default generator."""
-    return Network(spec)
+    return Network(spec, drop_rate=drop_rate, drop_path_rate=drop_path_rate)

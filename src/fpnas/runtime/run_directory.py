@@ -210,16 +210,6 @@ class RunDirectory:
         """Distribution and shared weights at the end of a search."""
         return self.checkpoints / "final.safetensors"
 
-    @property
-    def weights_path(self) -> Path:
-        """Weights of a trained network."""
-        return self.path / "model.safetensors"
-
-    @property
-    def preprocessing_path(self) -> Path:
-        """What turns an image into a trained network's input."""
-        return self.path / "preprocessing.json"
-
 
 def _is_free(directory: Path) -> bool:
     """Whether there is nothing but what a run leaves that was killed while it made its directory."""

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ import torch
 from fpnas.errors import UserError
 from fpnas.launcher import local_rank
 
-__all__ = ["configure_threads", "generator_for", "pick_device", "seed_everything"]
+__all__ = ["configure_threads", "generator_for", "keep_kernels", "library_randomness", "pick_device"]
 
 
 def configure_threads(threads: int | None) -> None:
@@ -23,11 +25,35 @@ def configure_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed the global generators, for libraries that draw from them; our own code takes a generator."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+def keep_kernels() -> None:
+    """Let oneDNN keep all the kernels it compiles, not the last 1,024.
+
+    Every layer of every sampled network may have a shape of its own: with the usual limit a search on the processor
+    compiles the same kernels over and over. Works before a process's first convolution; a user's own value stays.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1000000")
+
+
+@contextmanager
+def library_randomness(*purpose: str | int) -> Iterator[None]:
+    """Seed the global generators for libraries that draw from them, and put them back; our own code takes a generator.
+
+    Args:
+        purpose: as `generator_for` takes it; the same arguments give the same draws anywhere.
+    """
+    seed = generator_for(0, *purpose).initial_seed()
+    python, numpy = random.getstate(), np.random.get_state()
+    # A device's generator is put back as the processor's is.
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def generator_for(seed: int, *purpose: str | int) -> torch.Generator:

@@ -236,12 +236,15 @@ def iterate(
     return _batches(source, iter(indices.split(batch_size)[share.index :: share.count]), workers)
 
 
-def _passes(indices: Tensor, batch_size: int, generator: torch.Generator, share: Share) -> Iterator[Tensor]:
+def _passes(
+    indices: Tensor, batch_size: int, generator: torch.Generator, share: Share, repeats: int
+) -> Iterator[Tensor]:
     """Indices of a share of full batches without an end, in another order for every pass."""
     # No method of the stream: that would refer back to it, and its threads would outlive it.
     full = len(indices) // batch_size * batch_size
     while True:
-        for batch in indices[torch.randperm(len(indices), generator=generator)][:full].split(batch_size):
+        order = indices[torch.randperm(len(indices), generator=generator)].repeat_interleave(repeats)
+        for batch in order[:full].split(batch_size):
             yield batch[share.of(batch_size)]
 
 
@@ -256,6 +259,8 @@ class BatchStream:
         workers: threads that decode ahead.
         option: what sets the batch size, for the message.
         share: of each batch, that is delivered.
+        repeats: times that an image is in its batch, each time varied anew (repeated augmentation, Hoffer et al.,
+            2020); a pass is as long as without, and sees that share of the images.
 
     Attributes:
         taken: batches so far.
@@ -273,13 +278,14 @@ class BatchStream:
         workers: int = 0,
         option: str = "--batch-size",
         share: Share = WHOLE,
+        repeats: int = 1,
     ) -> None:
         if batch_size > len(indices):
             raise UserError(
                 f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
             )
         self.taken = 0
-        self._index_batches = _passes(indices, batch_size, generator, share)
+        self._index_batches = _passes(indices, batch_size, generator, share, repeats)
         self._iterator = _batches(source, self._index_batches, workers)
 
     def next(self) -> Batch:

@@ -1,16 +1,16 @@
 """Accuracy of a network, and the batch-norm statistics it needs before any accuracy is reported."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from fpnas.runtime.processes import Processes
+from fpnas.runtime.processes import WHOLE, Processes, Share
+from fpnas.training.augment import normalise, to_device
+from fpnas.training.data import Batch, ImageSource, iterate
 
-__all__ = ["Accuracy", "accuracy", "recalibrate_batch_norm"]
-
-Batch = tuple[Tensor, Tensor]
+__all__ = ["Accuracy", "accuracy", "normalised_batches", "recalibrate_batch_norm"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,20 @@ class Accuracy:
     top1: float
     top5: float
     images: int
+
+
+def normalised_batches(
+    source: ImageSource,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
+    share: Share = WHOLE,
+) -> Iterator[Batch]:
+    """Batches of all images in order, or a share of the batches, ready for a network."""
+    for images, labels in iterate(source, batch_size, workers=workers, share=share):
+        yield normalise(images, mean, std, device), to_device(labels, device)
 
 
 @torch.no_grad()

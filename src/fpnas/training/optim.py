@@ -15,12 +15,14 @@ __all__ = [
     "optimizer_state",
     "set_learning_rate",
     "warm_up_cosine",
+    "warm_up_exponential",
 ]
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"opt": "sgd", "momentum": 0.9, "nesterov": True},
     # TensorFlow's form of RMSProp, as the paper's recipe and EfficientNet's use it.
     "rmsprop": {"opt": "rmsproptf", "momentum": 0.9, "eps": 1e-3},
+    "adamw": {"opt": "adamw"},
 }
 
 
@@ -73,6 +75,17 @@ def warm_up_cosine(progress: float, warm_up: float) -> float:
     if progress < warm_up:
         return progress / warm_up
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+
+
+def warm_up_exponential(epoch: float, warm_up_epochs: float, decay: float) -> float:
+    """Factor on the peak learning rate: linear from 0 over the first epochs, then times `decay` for every epoch.
+
+    Args:
+        epoch: epochs done, with the fraction of the present one.
+        warm_up_epochs: that the rise takes.
+        decay: factor per epoch, counted from the start of training as FP-NAS's recipe does.
+    """
+    return epoch / warm_up_epochs if epoch < warm_up_epochs else decay ** math.floor(epoch)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

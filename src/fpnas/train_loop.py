@@ -1,0 +1,276 @@
+"""The loop of a training: every step, every epoch's accuracy, and the state between them."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.utils import ModelEmaV3
+from torch import Tensor
+
+from fpnas.cost import network_cost
+from fpnas.errors import UserError
+from fpnas.initial_weights import weights_from_model, weights_from_search
+from fpnas.model_folder import TrainedModel
+from fpnas.network_spec import NetworkSpec
+from fpnas.nn.network import Network, build_network
+from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.processes import Processes
+from fpnas.runtime.progress import Progress
+from fpnas.runtime.setup import generator_for, library_randomness, pick_device
+from fpnas.train_config import TrainConfig
+from fpnas.train_result import TrainResult
+from fpnas.training.augment import normalise
+from fpnas.training.batch_augment import AugmentOptions, BatchAugment
+from fpnas.training.data import BatchStream, DataSet, iterate
+from fpnas.training.distillation import distillation_loss, load_teacher
+from fpnas.training.evaluation import Accuracy, accuracy, normalised_batches, recalibrate_batch_norm
+from fpnas.training.optim import (
+    build_optimizer,
+    load_optimizer_state,
+    optimizer_state,
+    set_learning_rate,
+    warm_up_cosine,
+    warm_up_exponential,
+)
+from fpnas.training.precision import Precision
+
+__all__ = ["TrainLoop", "fit_to_data"]
+
+_STEPS_BETWEEN_CHECKS = 100
+"""Reading the loss waits for the device; a loss that is not finite need not cost a long epoch, though."""
+
+_IMAGES_FOR_STATISTICS = 5000
+
+
+def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:
+    """The network with the data's channels, classes and image size. Raises UserError when too small."""
+    fitted = replace(spec, in_channels=dataset.in_channels, num_classes=len(dataset.class_names))
+    return fitted.at_input_size(dataset.image_size)
+
+
+class TrainLoop:
+    """All parts of one training.
+
+    Args:
+        spec: the network; its channels, classes and image size are fitted to the data.
+        dataset: with training and test images.
+        config: of the training.
+        processes: that share it.
+        initial: a trained network of these blocks to start from.
+
+    Attributes:
+        spec: the fitted network.
+        total_steps: of the training.
+        start_identity: a digest of the weights it starts from, where they are not fresh.
+    """
+
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        dataset: DataSet,
+        config: TrainConfig,
+        processes: Processes,
+        initial: TrainedModel | None,
+    ) -> None:
+        assert dataset.train is not None and dataset.test is not None
+        processes.check_divides(config.batch_size, "--batch-size")
+        self.config = config
+        self._processes = processes
+        self.spec = fit_to_data(spec, dataset)
+        self._dataset = dataset
+        self._test = dataset.test
+        self._device = pick_device(config.device)
+        self._stream = BatchStream(
+            dataset.train,
+            torch.arange(len(dataset.train)),
+            config.batch_size,
+            generator_for(config.seed, "batches"),
+            workers=config.workers,
+            share=processes.share,
+            repeats=config.repeats,
+        )
+        options = AugmentOptions(
+            flips_and_shifts=config.augment,
+            crop_scale=config.crop_scale,
+            policy=config.auto_augment,
+            random_erasing=config.random_erasing,
+            mixup=config.mixup,
+            cutmix=config.cutmix,
+            label_smoothing=config.label_smoothing,
+        )
+        self._augment = BatchAugment(dataset, options, seed=config.seed, device=self._device, share=processes.share)
+        self._teacher = load_teacher(config.teacher, dataset, self._device) if config.teacher else None
+        self._steps_per_epoch = len(dataset.train) // config.batch_size
+        self.total_steps = self._steps_per_epoch * config.epochs
+        # Whoever calls keeps their own random numbers.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            model = build_network(self.spec, drop_rate=config.dropout, drop_path_rate=config.drop_path)
+        self._model = model.to(self._device).to(memory_format=torch.channels_last)
+        self.start_identity = self._start(initial)
+        # With its warm-up the average looks back over a share of the steps so far; else it would stay near the start.
+        decay = config.ema_decay
+        self._average = ModelEmaV3(self._model, decay=decay, use_warmup=True) if decay else None
+        self._judged: Network = self._average.module if self._average else self._model
+        self._optimizer = build_optimizer(
+            self._model, name=config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._precision = Precision(config.precision, self._device)
+        self._loss_sum = torch.zeros((), device=self._device)
+        self._result = Accuracy(0.0, 0.0, 0)
+        self._epochs_recorded = 0
+
+    def _start(self, initial: TrainedModel | None) -> dict[str, str]:
+        """Take the weights that the training starts from; their digest, if they are not fresh."""
+        config = self.config
+        if initial and config.from_search:
+            raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
+        if initial:
+            weights = weights_from_model(initial, self.spec, self._dataset.class_names)
+        elif config.from_search:
+            weights = weights_from_search(config.from_search, self.spec, self._model.state_dict())
+        else:
+            return {}
+        self._model.load_state_dict(weights, strict=False)
+        if config.from_search:
+            recalibrate_batch_norm(self._model, self._some_images())
+        values = b"".join(value.cpu().numpy().tobytes() for value in self._model.state_dict().values())
+        return {"the weights to start from": hashlib.sha256(values).hexdigest()[:16]}
+
+    def _some_images(self) -> Iterator[Tensor]:
+        """Training images for statistics, as they are."""
+        source = self._dataset.train
+        assert source is not None
+        order = torch.randperm(len(source), generator=generator_for(self.config.seed, "statistics"))
+        for images, _ in iterate(source, self.config.batch_size, order[:_IMAGES_FOR_STATISTICS]):
+            yield normalise(images, self._dataset.mean, self._dataset.std, self._device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes from step to step."""
+        return {
+            "model": self._model.state_dict(),
+            "average": self._average.module.state_dict() if self._average else None,
+            "optimizer": optimizer_state(self._optimizer, self._model),
+            "precision": self._precision.state_dict(),
+            "batches": self._stream.taken,
+            "loss_sum": self._loss_sum,
+            "result": asdict(self._result),
+            "epochs_recorded": self._epochs_recorded,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._model.load_state_dict(state["model"])
+        if self._average:
+            self._average.module.load_state_dict(state["average"])
+        load_optimizer_state(self._optimizer, self._model, state["optimizer"])
+        self._precision.load_state_dict(state["precision"])
+        self._stream.skip(state["batches"])
+        self._loss_sum.copy_(state["loss_sum"])
+        self._result = Accuracy(**state["result"])
+        self._epochs_recorded = state["epochs_recorded"]
+
+    def run(self, keeper: RunKeeper) -> TrainResult:
+        """Every step that is left, then the result."""
+        if keeper.state is not None:
+            self.load_state_dict(keeper.state)
+        quiet = self.config.quiet or not self._processes.is_first
+        with Progress(self.total_steps, quiet=quiet, first_step=keeper.first_step) as progress:
+            if keeper.first_step // self._steps_per_epoch > self._epochs_recorded:  # stopped while it measured
+                self._end_epoch(keeper.first_step - 1, keeper, progress)
+            for step in range(keeper.first_step, self.total_steps):
+                try:
+                    self._step(step)
+                except FloatingPointError as error:
+                    raise FloatingPointError(f"step {step}: {error}; {keeper.way_back}") from None
+                if (step + 1) % self._steps_per_epoch:
+                    progress.update(step + 1)
+                    keeper.step_done(step + 1, self.state_dict)
+                else:
+                    self._end_epoch(step, keeper, progress)
+            with keeper.interruptible(self.total_steps, self.state_dict):
+                raw = self._measured(self._model) if self._average else self._result
+        cost = network_cost(self.spec)
+        network = self._judged.cpu().eval()
+        return TrainResult(
+            top1=self._result.top1,
+            top5=self._result.top5,
+            raw_top1=raw.top1,
+            macs=cost.macs,
+            params=cost.params,
+            seconds=keeper.seconds,
+            network=network,
+            skipped_images=self._dataset.skipped,
+            images=self._result.images,
+        )
+
+    def _learning_rate(self, step: int) -> float:
+        config = self.config
+        if config.schedule == "exponential":
+            factor = warm_up_exponential(step / self._steps_per_epoch, config.warmup_epochs, config.decay_rate)
+        else:
+            factor = warm_up_cosine(step / self.total_steps, config.warmup_epochs / config.epochs)
+        return config.learning_rate * factor
+
+    def _step(self, step: int) -> None:
+        set_learning_rate(self._optimizer, self._learning_rate(step))
+        inputs, targets = self._augment(*self._stream.next(), step)
+        # Dropout and stochastic depth draw from the global generators, for each process its own.
+        with (
+            library_randomness(self.config.seed, "dropped", step, self._processes.share.index),
+            self._processes.synchronised_norms(),
+            self._precision.forward(),
+        ):
+            logits = self._model(inputs)
+        loss = self._loss(inputs, logits.float(), targets)
+        loss = loss / self._processes.count
+        self._optimizer.zero_grad(set_to_none=True)
+        self._precision.backward(loss)
+        self._processes.sum_gradients(self._model.parameters())
+        self._precision.step(self._optimizer, self._model.parameters())
+        self._loss_sum += self._processes.sum_(loss.detach().clone())
+        if self._average:
+            self._average.update(self._model, step=step)
+        checked = (step + 1) % self._steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
+        if checked and not self._loss_sum.isfinite():
+            raise FloatingPointError(f"the loss is {float(self._loss_sum)} at rate {self._learning_rate(step):g}")
+
+    def _loss(self, inputs: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        loss = F.cross_entropy(logits, targets)
+        if self._teacher is None:
+            return loss
+        weight = self.config.distillation_weight
+        with self._precision.forward():
+            taught = self._teacher.logits(inputs)
+        return (1 - weight) * loss + weight * distillation_loss(logits, taught, self.config.distillation_temperature)
+
+    def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
+        self._processes.check_equal(self._model.parameters(), "the weights")
+        with keeper.interruptible(step + 1, self.state_dict):
+            result = self._measured(self._judged)
+        self._result = result
+        epoch = (step + 1) // self._steps_per_epoch
+        mean_loss = float(self._loss_sum) / self._steps_per_epoch
+        progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
+        keeper.record(
+            {
+                "step": step,
+                "epoch": epoch,
+                "learning_rate": self._learning_rate(step),
+                "loss": mean_loss,
+                "test_top1": result.top1,
+                "test_top5": result.top5,
+                "seconds": keeper.seconds,
+            }
+        )
+        self._loss_sum.zero_()
+        self._epochs_recorded = epoch
+        keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=result.top1)
+
+    def _measured(self, network: Network) -> Accuracy:
+        dataset, workers, processes = self._dataset, self.config.workers, self._processes
+        batches = normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers, processes.share)
+        return accuracy(network, batches, processes)

@@ -1,0 +1,191 @@
+"""Model folders: they load anywhere without the search, are refused when not whole, and are models of timm."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import yaml
+from finished_runs import copied
+from PIL import Image
+
+import fpnas
+from fpnas.errors import UserError
+from fpnas.model_folder import save_model
+from fpnas.runtime.weights import load_weights, save_weights
+from fpnas.timm_models import TimmNetwork
+
+SEARCHING = (
+    "fpnas.budget_sampling",
+    "fpnas.constrained_paths",
+    "fpnas.derivation",
+    "fpnas.distribution",
+    "fpnas.nn.masked",
+    "fpnas.nn.sliced",
+    "fpnas.nn.supernet",
+    "fpnas.objective",
+    "fpnas.sampling",
+    "fpnas.search",
+    "fpnas.space_file",
+    "fpnas.strategies",
+    "fpnas.training.search_images",
+    "fpnas.training.supernet_trainer",
+)
+
+
+def images(count: int, channels: int = 1) -> torch.Tensor:
+    return torch.randn(count, channels, 8, 8, generator=torch.Generator().manual_seed(count))
+
+
+def test_loading_imports_nothing_of_the_search(train_run: Path) -> None:
+    code = (
+        "import sys, fpnas; assert 'torch' not in sys.modules; model = fpnas.load(sys.argv[1]); "
+        "print(*sorted(name for name in sys.modules if name.startswith('fpnas')))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(train_run)], capture_output=True, text=True, check=True)
+    loaded = result.stdout.split()
+    assert "fpnas.model_folder" in loaded
+    assert [name for name in loaded if name.startswith(SEARCHING)] == []
+
+
+def test_what_is_loaded_is_what_was_saved(train_run: Path, tmp_path: Path) -> None:
+    model = fpnas.load(train_run)
+    save_model(tmp_path, model)
+    again = fpnas.load(str(tmp_path))
+    assert not again.training and again.class_names == tuple("0123456789")
+    assert again.preprocess == model.preprocess and again.network.spec == model.network.spec
+    with torch.no_grad():
+        assert torch.equal(again(images(7)), model(images(7)))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "1", "CMYK"])
+def test_images_of_every_kind_are_preprocessed(train_run: Path, tmp_path: Path, mode: str) -> None:
+    preprocess = fpnas.load(train_run).preprocess
+    white = Image.new("RGB", (31, 17), (255, 255, 255))
+    picture = Image.new("I;16", (31, 17), 65535) if mode == "I;16" else white.convert(mode)
+    if mode != "CMYK":
+        picture.save(tmp_path / "picture.png")
+        assert torch.equal(preprocess(tmp_path / "picture.png"), preprocess(picture))
+    inputs = preprocess(picture)
+    assert inputs.shape == (1, 1, 8, 8)
+    expected = (1 - preprocess.mean[0]) / preprocess.std[0]
+    torch.testing.assert_close(inputs, torch.full_like(inputs, expected), rtol=1e-2, atol=1e-2)
+
+
+def test_an_altered_number_is_noticed_and_its_tensor_named(train_run: Path, tmp_path: Path) -> None:
+    run = copied(train_run, tmp_path)
+    tensors, about = load_weights(run / "model.safetensors", "weights file")
+    tensors["blocks.0.project.norm.bias"][0] += 1e-3
+    tensors["stem.conv.weight"] = tensors["stem.conv.weight"].double()
+    save_weights(run / "model.safetensors", tensors, about)
+    with pytest.raises(UserError, match=r"altered .*: tensor blocks.0.project.norm.bias, stem.conv.weight$"):
+        fpnas.load(run)
+
+
+def test_all_missing_tensors_are_named(train_run: Path, tmp_path: Path) -> None:
+    run = copied(train_run, tmp_path)
+    save_weights(run / "model.safetensors", {"classifier.bias": torch.zeros(10)}, {})
+    with pytest.raises(UserError, match=r"missing: tensors blocks\S+, .* and \d+ more"):
+        fpnas.load(run)
+
+
+def test_a_config_of_another_network(train_run: Path, tmp_path: Path) -> None:
+    run = copied(train_run, tmp_path)
+    path = run / "config.json"
+    whole = json.loads(path.read_text())
+    whole["model_args"]["network"]["name"] = "another"
+    path.write_text(json.dumps(whole))
+    with pytest.raises(UserError, match=r"is not the one in network\.json"):
+        fpnas.load(run)
+
+
+def test_the_model_card(train_run: Path) -> None:
+    _, front, body = (train_run / "README.md").read_text().split("---\n", 2)
+    header = yaml.safe_load(front)
+    result = json.loads((train_run / "result.json").read_text())
+    assert header["license"] == "unknown"
+    (metric,) = header["model-index"][0]["results"][0]["metrics"]
+    assert metric["value"] == round(result["top1"] / 100, 4)
+    assert f"{result['top1']:.2f}%" in body and "`epochs`: 5" in body and "digits" in body
+
+
+def test_timm_knows_the_model_in_either_order_of_imports(train_run: Path) -> None:
+    for first, second in (("fpnas", "timm"), ("timm", "fpnas")):
+        code = (
+            f"import {first}; import {second}; import sys\n"
+            "model = timm.create_model('fpnas', network=sys.argv[1], pretrained=True)\n"
+            "print(model.num_classes, 'fpnas.search' in sys.modules)"
+        )
+        result = subprocess.run([sys.executable, "-c", code, str(train_run)], capture_output=True, text=True)
+        assert result.stdout.split() == ["10", "False"], result.stderr
+
+
+def test_as_a_model_of_timm(train_run: Path) -> None:
+    own = fpnas.load(train_run)
+    for model in (
+        timm.create_model("fpnas", network=train_run, pretrained=True),
+        timm.create_model(f"local-dir:{train_run}", pretrained=True),
+    ):
+        assert isinstance(model, TimmNetwork)
+        model.eval()
+        with torch.no_grad():
+            torch.testing.assert_close(model(images(5)), own(images(5)), rtol=1e-4, atol=1e-4)
+            features = model.forward_features(images(5))
+            assert torch.equal(model.forward_head(features), model(images(5)))
+            pooled = model.forward_head(features, pre_logits=True)
+        assert pooled.shape == (5, model.head_hidden_size)
+        config = timm.data.resolve_data_config(model=model)
+        assert tuple(config["input_size"]) == (1, 8, 8) and tuple(config["mean"]) == own.preprocess.mean
+
+
+def test_transfer_with_timm(train_run: Path) -> None:
+    own = fpnas.load(train_run)
+    model = timm.create_model("fpnas", network=train_run, pretrained=True, num_classes=3, in_chans=3)
+    assert model(images(4, 3)).shape == (4, 3) and model.get_classifier().out_features == 3
+    assert model.spec.num_classes == 3 and model.spec.in_channels == 3
+    # What is not the stem or the classifier has been taken over.
+    assert torch.equal(model.head.conv.weight, own.network.head.conv.weight)
+    model.reset_classifier(7)
+    assert model(images(4, 3)).shape == (4, 7) and model.spec.num_classes == 7
+    bare = timm.create_model("fpnas", network=train_run / "network.json", num_classes=0)
+    assert bare(images(4)).shape == (4, bare.head_hidden_size)
+    unpooled = timm.create_model("fpnas", network=own.network.spec, num_classes=0, global_pool="")
+    assert unpooled(images(4)).ndim == 4
+    with pytest.raises(UserError, match="no model folder"):
+        timm.create_model("fpnas", network=train_run / "network.json", pretrained=True)
+    with pytest.raises(UserError, match="network = "):
+        timm.create_model("fpnas")
+
+
+def test_features_of_all_stages(train_run: Path) -> None:
+    own = fpnas.load(train_run).network
+    model = timm.create_model("fpnas", network=train_run, pretrained=True, features_only=True).eval()
+    with torch.no_grad():
+        maps = model(images(2))
+        features = own.stem(images(2))
+        expected = [features] if own.spec.blocks[0].stride > 1 else []
+        for block, following in zip(own.blocks, [*own.spec.blocks[1:], None], strict=True):
+            features = block(features)
+            if following is None or following.stride > 1:
+                expected.append(features)
+    assert len(maps) == len(expected) > 1
+    for found, wanted in zip(maps, expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert model.feature_info.channels() == [each.shape[1] for each in expected]
+    assert model.feature_info.reduction() == [8 // each.shape[2] for each in expected]
+    first = timm.create_model("fpnas", network=train_run, features_only=True, out_indices=[0])
+    assert len(first(images(2))) == 1
+    assert sum(p.numel() for p in first.parameters()) < sum(p.numel() for p in model.parameters())
+
+
+def test_gradient_checkpointing_changes_no_gradient(train_run: Path) -> None:
+    gradients = []
+    for enabled in (False, True):
+        model = timm.create_model("fpnas", network=train_run, pretrained=True).train()
+        model.set_grad_checkpointing(enabled)
+        model(images(6)).square().sum().backward()
+        gradients.append(model.stem.conv.weight.grad)
+    torch.testing.assert_close(*gradients)

@@ -1,0 +1,107 @@
+"""Every built-in recipe: its header says what it is, its settings are known, and it runs at its real input size."""
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fpnas.architecture import Architecture
+from fpnas.builtin_files import builtin_recipe_names, find_recipe
+from fpnas.cli_parser import CommandParser
+from fpnas.distribution import Factorized
+from fpnas.errors import UserError
+from fpnas.model_folder import TrainedModel, save_model
+from fpnas.network_spec import NetworkSpec, resolve
+from fpnas.nn.network import build_network
+from fpnas.search import search
+from fpnas.search_config import SearchConfig
+from fpnas.space_file import load_space
+from fpnas.strategies import fp_nas_paper
+from fpnas.train import train
+from fpnas.train_config import TrainConfig
+from fpnas.train_loop import fit_to_data
+from fpnas.training.data import DataSet, ImagesInMemory
+from fpnas.training.preprocessing import Preprocessing
+
+RECIPES = builtin_recipe_names()
+SEARCHES = [name for name in RECIPES if name.endswith("-search")]
+TRAININGS = [name for name in RECIPES if name.endswith("-train")]
+HERE: dict[str, Any] = {"batch_size": 2, "workers": 0, "threads": 1, "device": "cpu", "quiet": True}
+
+
+def settings(configuration: type, name: str, *options: str) -> dict[str, Any]:
+    """A recipe as the command line reads it."""
+    parser = CommandParser("test")
+    parser.add_configuration(configuration)
+    values = parser.parse(["--config", name, "--output=run", *options])
+    return {field.name: values[field.name] for field in fields(configuration)}
+
+
+def images(size: int, channels: int = 3, count: int = 8) -> DataSet:
+    """Made-up images of two classes."""
+    pixels = torch.randint(256, (count, channels, size, size), generator=torch.Generator().manual_seed(0)).byte()
+    source = ImagesInMemory(pixels, torch.arange(count) % 2)
+    return DataSet("made up", ("a", "b"), channels, size, (0.5,) * channels, (0.3,) * channels, True, 2, source, source)
+
+
+def drawn_network(space: str, size: int) -> NetworkSpec:
+    """Any network of a space."""
+    found = load_space(space)
+    indices = Factorized(found.cardinalities).sample(1, torch.Generator().manual_seed(0))[0]
+    return resolve(found, Architecture.of(indices), input_size=size)
+
+
+def test_every_recipe_searches_or_trains() -> None:
+    assert len(RECIPES) == len(SEARCHES) + len(TRAININGS) == 26
+    assert {name.removesuffix("-search") for name in SEARCHES} == {name.removesuffix("-train") for name in TRAININGS}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_header_says_what_to_do_and_what_to_expect(name: str) -> None:
+    header = re.match(r"(?:#.*\n)+", find_recipe(name).read_text())
+    assert header
+    for part in ("Source:", "Command:", "Cost:", "Expect:", "Run:"):
+        assert f"\n# {part} " in header[0], part
+    kind = name.rpartition("-")[2]
+    assert re.search(rf"fpnas {kind} .*--config {name} ", header[0])
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_of_two_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As many samples as the paper draws late in a search; at the start they would be the same at a tenth of the pace.
+    monkeypatch.setattr(fp_nas_paper, "PAPER_SAMPLES_PER_NAT", 0.03)
+    config = SearchConfig(**settings(SearchConfig, name, "--data=made up"))
+    config.validate()
+    space = load_space(config.space)
+    size = config.image_size or space.input_size
+    config = replace(config, epochs=1, warmup_epochs=0, architecture_batch_size=2, samples_per_nat=0.03, **HERE)
+    result = search(space, images(size, space.in_channels), config)
+    assert result.backward_passes >= 2 and result.macs <= config.target()
+    assert result.network.input_size == size
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_of_two_steps(name: str, tmp_path: Path) -> None:
+    found = settings(SearchConfig, name.replace("-train", "-search"), "--data=made up")
+    config = TrainConfig(**settings(TrainConfig, name, "--data=made up"))
+    config.validate()
+    size = config.image_size or found["image_size"] or load_space(found["space"]).input_size
+    data = images(size, load_space(found["space"]).in_channels, 4)
+    if config.teacher:
+        # Weights of the teacher that is named would have to be downloaded.
+        teacher = build_network(fit_to_data(drawn_network("fbnetv2-f", size), data))
+        preprocess = Preprocessing(size, data.in_channels, data.mean, data.std, data.class_names)
+        save_model(tmp_path, TrainedModel(teacher, preprocess))
+        config = replace(config, teacher=str(tmp_path))
+    # Two steps of the schedule as it stands: their rates are those of its beginning.
+    config = replace(config, epochs=1, warmup_epochs=min(1.0, config.warmup_epochs), **HERE)
+    result = train(drawn_network(found["space"], size), data, config)
+    assert result.network.spec.input_size == size and 0 <= result.top1 <= 100
+
+
+def test_an_unknown_recipe_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"--config 'fp-nas-s9': no such file; a file or one of .*fp-nas-s1-search.*"):
+        settings(SearchConfig, "fp-nas-s9", "--data=made up")
