@@ -22,8 +22,7 @@ from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.metrics import read_metrics
 from fpnas.runtime.weights import load_weights
 from fpnas.space_file import load_space
-from fpnas.train import run_train, train
-from fpnas.train_loop import TrainLoop
+from fpnas.train import run_train, starting_network, train
 from fpnas.training.load import load_data
 
 LIGHT: dict[str, Any] = {"epochs": 2, "batch_size": 40, "max_images": 200}
@@ -86,19 +85,13 @@ def test_fine_tuning_starts_from_the_model(train_run: Path, tmp_path: Path) -> N
     model = fpnas.load(train_run)
     data = load_data("digits", max_images=200)
     config = train_config(tmp_path / "run", **LIGHT)
-    loop = TrainLoop(model.network.spec, data, config, fpnas_processes(), model)
-    begun = loop.state_dict()["model"]
+    network, _ = starting_network(model.network.spec, data, config, model)
+    begun = network.state_dict()
     assert all(torch.equal(value, begun[name]) for name, value in model.network.state_dict().items())
     # Half of the rate's rise is over before a step could undo what is known.
     result = train(model.network.spec, data, replace(config, learning_rate=1e-6), initial=model)
     before = run_accuracy(model)
     assert abs(result.raw_top1 - before) < 3
-
-
-def fpnas_processes() -> Any:
-    from fpnas.runtime.processes import Processes
-
-    return Processes()
 
 
 def run_accuracy(model: Any) -> float:

@@ -20,9 +20,8 @@ from fpnas.search import search
 from fpnas.search_config import SearchConfig
 from fpnas.space_file import load_space
 from fpnas.strategies import fp_nas_paper
-from fpnas.train import train
+from fpnas.train import fit_to_data, train
 from fpnas.train_config import TrainConfig
-from fpnas.train_loop import fit_to_data
 from fpnas.training.data import DataSet, ImagesInMemory
 from fpnas.training.preprocessing import Preprocessing
 

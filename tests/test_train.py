@@ -15,8 +15,7 @@ from fpnas.network_file import load_network
 from fpnas.predict import evaluate_model
 from fpnas.runtime.metrics import read_metrics
 from fpnas.runtime.weights import load_weights
-from fpnas.train import run_train, train
-from fpnas.train_loop import fit_to_data
+from fpnas.train import fit_to_data, run_train, train
 from fpnas.training.load import load_data
 
 STEPS_PER_EPOCH = 1433 // 64

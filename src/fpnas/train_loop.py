@@ -1,32 +1,23 @@
 """The loop of a training: every step, every epoch's accuracy, and the state between them."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.utils import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 
-from fpnas.cost import network_cost
-from fpnas.errors import UserError
-from fpnas.initial_weights import weights_from_model, weights_from_search
-from fpnas.model_folder import TrainedModel
-from fpnas.network_spec import NetworkSpec
-from fpnas.nn.network import Network, build_network
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.setup import generator_for, library_randomness, pick_device
 from fpnas.train_config import TrainConfig
-from fpnas.train_result import TrainResult
-from fpnas.training.augment import normalise
 from fpnas.training.batch_augment import AugmentOptions, BatchAugment
-from fpnas.training.data import BatchStream, DataSet, iterate
+from fpnas.training.data import BatchStream, DataSet
 from fpnas.training.distillation import distillation_loss, load_teacher
-from fpnas.training.evaluation import Accuracy, accuracy, normalised_batches, recalibrate_batch_norm
+from fpnas.training.evaluation import Accuracy, accuracy, normalised_batches
 from fpnas.training.optim import (
     build_optimizer,
     load_optimizer_state,
@@ -37,49 +28,47 @@ from fpnas.training.optim import (
 )
 from fpnas.training.precision import Precision
 
-__all__ = ["TrainLoop", "fit_to_data"]
+__all__ = ["TrainLoop", "Trained"]
 
 _STEPS_BETWEEN_CHECKS = 100
 """Reading the loss waits for the device; a loss that is not finite need not cost a long epoch, though."""
 
-_IMAGES_FOR_STATISTICS = 5000
 
+@dataclass(frozen=True)
+class Trained:
+    """What the loop gives.
 
-def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:
-    """The network with the data's channels, classes and image size. Raises UserError when too small."""
-    fitted = replace(spec, in_channels=dataset.in_channels, num_classes=len(dataset.class_names))
-    return fitted.at_input_size(dataset.image_size)
+    Attributes:
+        model: with the averaged weights if there is an average; in eval mode, on the processor.
+        accuracy: of it on the test images.
+        raw_top1: without the average, percent.
+        seconds: that the training took.
+    """
+
+    model: nn.Module
+    accuracy: Accuracy
+    raw_top1: float
+    seconds: float
 
 
 class TrainLoop:
     """All parts of one training.
 
     Args:
-        spec: the network; its channels, classes and image size are fitted to the data.
+        model: gives logits (B, classes) of normalised images; trained in place.
         dataset: with training and test images.
-        config: of the training.
+        config: of the training; what a network is built with (`dropout`, `drop_path`, `from_search`) is not looked at.
         processes: that share it.
-        initial: a trained network of these blocks to start from.
 
     Attributes:
-        spec: the fitted network.
         total_steps: of the training.
-        start_identity: a digest of the weights it starts from, where they are not fresh.
     """
 
-    def __init__(
-        self,
-        spec: NetworkSpec,
-        dataset: DataSet,
-        config: TrainConfig,
-        processes: Processes,
-        initial: TrainedModel | None,
-    ) -> None:
+    def __init__(self, model: nn.Module, dataset: DataSet, config: TrainConfig, processes: Processes) -> None:
         assert dataset.train is not None and dataset.test is not None
         processes.check_divides(config.batch_size, "--batch-size")
         self.config = config
         self._processes = processes
-        self.spec = fit_to_data(spec, dataset)
         self._dataset = dataset
         self._test = dataset.test
         self._device = pick_device(config.device)
@@ -105,16 +94,11 @@ class TrainLoop:
         self._teacher = load_teacher(config.teacher, dataset, self._device) if config.teacher else None
         self._steps_per_epoch = len(dataset.train) // config.batch_size
         self.total_steps = self._steps_per_epoch * config.epochs
-        # Whoever calls keeps their own random numbers.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(config.seed)
-            model = build_network(self.spec, drop_rate=config.dropout, drop_path_rate=config.drop_path)
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
-        self.start_identity = self._start(initial)
         # With its warm-up the average looks back over a share of the steps so far; else it would stay near the start.
         decay = config.ema_decay
         self._average = ModelEmaV3(self._model, decay=decay, use_warmup=True) if decay else None
-        self._judged: Network = self._average.module if self._average else self._model
+        self._judged: nn.Module = self._average.module if self._average else self._model
         self._optimizer = build_optimizer(
             self._model, name=config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -122,31 +106,6 @@ class TrainLoop:
         self._loss_sum = torch.zeros((), device=self._device)
         self._result = Accuracy(0.0, 0.0, 0)
         self._epochs_recorded = 0
-
-    def _start(self, initial: TrainedModel | None) -> dict[str, str]:
-        """Take the weights that the training starts from; their digest, if they are not fresh."""
-        config = self.config
-        if initial and config.from_search:
-            raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
-        if initial:
-            weights = weights_from_model(initial, self.spec, self._dataset.class_names)
-        elif config.from_search:
-            weights = weights_from_search(config.from_search, self.spec, self._model.state_dict())
-        else:
-            return {}
-        self._model.load_state_dict(weights, strict=False)
-        if config.from_search:
-            recalibrate_batch_norm(self._model, self._some_images())
-        values = b"".join(value.cpu().numpy().tobytes() for value in self._model.state_dict().values())
-        return {"the weights to start from": hashlib.sha256(values).hexdigest()[:16]}
-
-    def _some_images(self) -> Iterator[Tensor]:
-        """Training images for statistics, as they are."""
-        source = self._dataset.train
-        assert source is not None
-        order = torch.randperm(len(source), generator=generator_for(self.config.seed, "statistics"))
-        for images, _ in iterate(source, self.config.batch_size, order[:_IMAGES_FOR_STATISTICS]):
-            yield normalise(images, self._dataset.mean, self._dataset.std, self._device)
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes from step to step."""
@@ -173,7 +132,7 @@ class TrainLoop:
         self._result = Accuracy(**state["result"])
         self._epochs_recorded = state["epochs_recorded"]
 
-    def run(self, keeper: RunKeeper) -> TrainResult:
+    def run(self, keeper: RunKeeper) -> Trained:
         """Every step that is left, then the result."""
         if keeper.state is not None:
             self.load_state_dict(keeper.state)
@@ -193,19 +152,7 @@ class TrainLoop:
                     self._end_epoch(step, keeper, progress)
             with keeper.interruptible(self.total_steps, self.state_dict):
                 raw = self._measured(self._model) if self._average else self._result
-        cost = network_cost(self.spec)
-        network = self._judged.cpu().eval()
-        return TrainResult(
-            top1=self._result.top1,
-            top5=self._result.top5,
-            raw_top1=raw.top1,
-            macs=cost.macs,
-            params=cost.params,
-            seconds=keeper.seconds,
-            network=network,
-            skipped_images=self._dataset.skipped,
-            images=self._result.images,
-        )
+        return Trained(self._judged.cpu().eval(), self._result, raw.top1, keeper.seconds)
 
     def _learning_rate(self, step: int) -> float:
         config = self.config
@@ -270,7 +217,7 @@ class TrainLoop:
         self._epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=result.top1)
 
-    def _measured(self, network: Network) -> Accuracy:
+    def _measured(self, model: nn.Module) -> Accuracy:
         dataset, workers, processes = self._dataset, self.config.workers, self._processes
         batches = normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers, processes.share)
-        return accuracy(network, batches, processes)
+        return accuracy(model, batches, processes)

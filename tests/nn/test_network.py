@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fpnas.network_file import load_network
 from fpnas.network_spec import BlockSpec
 from fpnas.nn.network import ConvNorm, MBConv, build_block, build_network
+from fpnas.nn.ops import Convolution
 from fpnas.nn.split_attention import SplitAttention
 from fpnas.space import ACTIVATIONS
 from fpnas.space_file import load_space
@@ -188,3 +189,34 @@ def test_one_seed_one_network_and_sound_scales() -> None:
     assert weight.std().item() == pytest.approx(math.sqrt(2 / weight.shape[0]), rel=0.05)
     logits = first.train()(torch.randn(8, 1, 28, 28))
     assert 0.05 < logits.std().item() < 5
+
+
+# Convolutions on small maps
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 9])
+def test_depthwise_convolutions_of_small_maps_are_those_of_torch(kernel: int, stride: int, side: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(3, 6, side, side, generator=generator, dtype=torch.float64, requires_grad=True)
+    layer = Convolution(6, 12, kernel, stride, groups=6).double()
+    found = layer(images)
+    expected = F.conv2d(images, layer.weight, stride=stride, padding=kernel // 2, groups=6)
+    upstream = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for mine, theirs in zip(
+        torch.autograd.grad(found, (images, layer.weight), upstream),
+        torch.autograd.grad(expected, (images, layer.weight), upstream),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_small_maps_are_padded_for_gradients_alone() -> None:
+    layer = Convolution(4, 4, 5, groups=4)
+    for training, padded in ((True, True), (False, False)):
+        with torch.profiler.profile() as profile:
+            layer.train(training)(torch.randn(2, 4, 4, 4))
+        names = {event.key for event in profile.key_averages()}
+        assert ("aten::constant_pad_nd" in names) == padded

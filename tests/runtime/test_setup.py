@@ -1,5 +1,6 @@
 """Threads, seeds and devices."""
 
+import os
 import random
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from fpnas.errors import UserError
-from fpnas.runtime.setup import configure_threads, generator_for, library_randomness, pick_device
+from fpnas.runtime.setup import configure_threads, generator_for, keep_kernels, library_randomness, pick_device
 
 
 def draw(*arguments: int | str) -> list[float]:
@@ -54,6 +55,16 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_kernels_are_kept_unless_the_user_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, "7")
+    keep_kernels()
+    assert os.environ[name] == "7"
+    monkeypatch.delenv(name)
+    keep_kernels()
+    assert int(os.environ[name]) > 100_000
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from timm.layers import DropPath, SqueezeExcite
 from torch import Tensor, nn
 
 from fpnas.network_spec import BlockSpec, NetworkSpec
-from fpnas.nn.ops import ACTIVATION_MODULES, GATE_MODULES, initialise_weights
+from fpnas.nn.ops import ACTIVATION_MODULES, GATE_MODULES, Convolution, initialise_weights
 from fpnas.nn.split_attention import SplitAttention
 
 __all__ = ["MBConv", "Network", "build_network"]
@@ -28,7 +28,7 @@ class ConvNorm(nn.Sequential):
         activation: str | None = None,
     ) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            conv=Convolution(inputs, outputs, kernel, stride, groups),
             norm=nn.BatchNorm2d(outputs),
         )
         if activation is not None:

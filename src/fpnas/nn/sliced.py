@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from fpnas.nn.ops import convolve
+
 __all__ = ["SlicedAttention", "SlicedConvNorm"]
 
 
@@ -50,12 +52,12 @@ class SlicedConvNorm(nn.Module):
         """Features (B, outputs * multiplier, H', W') of images (B, inputs, H, W)."""
         inputs = images.shape[1]
         width = outputs * self.multiplier
-        features = F.conv2d(
+        features = convolve(
             images,
             self.slice_of(self.conv.weight, inputs, outputs),
             stride=stride,
-            padding=self.conv.padding,
             groups=inputs if self.depthwise else 1,
+            training=self.training and torch.is_grad_enabled(),
         )
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None

@@ -1,0 +1,196 @@
+"""Found networks against those of timm that people would pick instead, at equal cost and by the same recipe.
+
+    python benchmarks/against_timm.py --found RUN [RUN...] --budget 2.5M --budget 6M    # runs of searches, or networks
+    python benchmarks/against_timm.py --report
+
+On Fashion-MNIST. A family of timm is brought to the input and the budget: its stem keeps the resolution (stride 1; five
+halvings of 28 pixels leave nothing), and its width multiplier is the least, in steps of 0.005, whose network costs at
+least 95% of the budget. As widths are multiples of 8 that can be some percent over it, which is in the family's favour,
+as is that its pooling is not counted. The same is done to FBNetV2-F1. Found networks are within the budget.
+
+Rows go to `against_timm.jsonl` beside this file (`--output`) as trainings end, and what is there is not done again; to
+share the work, start the script several times.
+"""
+
+import argparse
+import json
+import statistics
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ground_truth import append_line, claim
+from searches import spread
+from timm.models import efficientnet, mobilenetv3
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fpnas.builtin_files import find_network
+from fpnas.cost import network_cost
+from fpnas.network_file import load_network, network_from_json, network_to_json
+from fpnas.network_spec import NetworkSpec
+from fpnas.nn.network import build_network
+from fpnas.quantities import parse_quantity
+from fpnas.runtime.carry_out import carry_out
+from fpnas.runtime.processes import Processes
+from fpnas.train import fit_to_data
+from fpnas.train_config import TrainConfig
+from fpnas.train_loop import TrainLoop
+from fpnas.training.data import DataSet
+from fpnas.training.load import load_data
+
+ROWS = Path(__file__).with_suffix(".jsonl")
+DATA, SIZE, CHANNELS, CLASSES = "fashion-mnist", 28, 1, 10
+LEAST_SHARE = 0.95
+
+# timm's own builders: its public entry points fix the width multiplier.
+FAMILIES: dict[str, Callable[..., nn.Module]] = {
+    "MobileNetV3-Large": lambda width, **data: mobilenetv3._gen_mobilenet_v3("mobilenetv3_large_100", width, **data),
+    "MobileNetV3-Small": lambda width, **data: mobilenetv3._gen_mobilenet_v3("mobilenetv3_small_100", width, **data),
+    "EfficientNet-B0": lambda width, **data: efficientnet._gen_efficientnet("efficientnet_b0", width, **data),
+    "MnasNet-A1": lambda width, **data: efficientnet._gen_mnasnet_a1("semnasnet_100", width, **data),
+    "MixNet-S": lambda width, **data: efficientnet._gen_mixnet_s("mixnet_s", width, **data),
+    "FBNetV3-B": lambda width, **data: mobilenetv3._gen_fbnetv3("fbnetv3_b", width, **data),
+}
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A network to train: what it is called, what it costs, how it is made."""
+
+    name: str
+    macs: int
+    build: Callable[[], nn.Module]
+
+
+def timm_network(family: str, width: float) -> nn.Module:
+    """A family's network of a width multiplier, with a stem that keeps the resolution."""
+    model = FAMILIES[family](width, in_chans=CHANNELS, num_classes=CLASSES)
+    stem = model.conv_stem
+    assert isinstance(stem, nn.Conv2d)
+    stem.stride = (1, 1)
+    return model
+
+
+def scaled_f1(width: float) -> NetworkSpec:
+    """FBNetV2-F1 of a width multiplier, with a stem that keeps the resolution."""
+    content = network_to_json(load_network(find_network("fbnetv2-f1")))
+    for part in (content["stem"], content["head"], *content["blocks"]):
+        part["channels"] = max(8, int(part["channels"] * width / 8 + 0.5) * 8)
+    content["stem"]["stride"] = 1
+    content |= {"input_size": SIZE, "in_channels": CHANNELS, "num_classes": CLASSES, "name": f"FBNetV2-F1 x {width}"}
+    content.pop("published", None)
+    return network_from_json(content, "FBNetV2-F1")
+
+
+def timm_macs(family: str, width: float) -> int:
+    """Multiply-adds of convolutions and linear layers for one image."""
+    # Without numbers: hundreds of widths are looked at.
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        timm_network(family, width).eval()(torch.empty(1, CHANNELS, SIZE, SIZE))
+    return counter.get_total_flops() // 2
+
+
+def narrowest(cost: Callable[[float], int], least: float) -> tuple[float, int]:
+    """The least multiplier whose network costs at least so much, and its cost."""
+    # Costs rise with the multiplier, but for rounding.
+    step = bisect_left(range(1000), least, lo=10, key=lambda step: cost(step / 200))
+    return step / 200, cost(step / 200)
+
+
+def rivals(budget: int) -> Iterator[Rival]:
+    """timm's families and FBNetV2-F1 at a budget."""
+    for family in FAMILIES:
+        width, macs = narrowest(partial(timm_macs, family), LEAST_SHARE * budget)
+        yield Rival(f"{family} x {width}", macs, partial(timm_network, family, width))
+    width, macs = narrowest(lambda width: network_cost(scaled_f1(width)).macs, LEAST_SHARE * budget)
+    yield Rival(f"FBNetV2-F1 x {width}", macs, partial(build_network, scaled_f1(width)))
+
+
+def found_networks(paths: list[Path], budget: int, dataset: DataSet) -> Iterator[Rival]:
+    """Those of the given networks that cost from 95 to 100% of a budget."""
+    for path in paths:
+        spec = fit_to_data(load_network(path / "network.json" if path.is_dir() else path), dataset)
+        macs = network_cost(spec).macs
+        if LEAST_SHARE * budget <= macs <= budget:
+            yield Rival(f"found: {path.stem}", macs, partial(build_network, spec))
+
+
+def train_rival(rival: Rival, dataset: DataSet, config: TrainConfig) -> dict[str, Any]:
+    """Figures of one training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = rival.build()
+    processes = Processes()
+    loop = TrainLoop(model, dataset, config, processes)
+    trained = carry_out(
+        loop.run, None, processes=processes, identity={}, total_steps=loop.total_steps, checkpoint_minutes=0
+    )
+    return {"test_top1": trained.accuracy.top1, "seconds": round(trained.seconds, 1)}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    """A line per network and budget, best first."""
+    for budget in sorted({row["budget"] for row in rows}):
+        here = [row for row in rows if row["budget"] == budget]
+        by_name = {row["name"]: [r for r in here if r["name"] == row["name"]] for row in here}
+        print(f"{budget:,} multiply-adds, {here[0]['epochs']} epochs:")
+        for name, mine in sorted(by_name.items(), key=lambda item: -statistics.mean(r["test_top1"] for r in item[1])):
+            accuracies = [row["test_top1"] for row in mine]
+            seconds = statistics.mean(row["seconds"] for row in mine)
+            print(
+                f"  {spread(accuracies, 2)}% ({len(mine)} seeds)  {name}: {mine[0]['macs']:,} multiply-adds, "
+                f"{mine[0]['params']:,} parameters, {seconds:,.0f} s"
+            )
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--found", nargs="*", type=Path, default=[], help="search runs or network files")
+    parser.add_argument("--budget", action="append", default=[], help="multiply-adds, e.g. 2.5M")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=ROWS)
+    parser.add_argument("--report", action="store_true", help="print what is there")
+    parser.add_argument("--json", action="store_true", help="the same as one JSON document")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    dataset = load_data(DATA) if options.budget else None
+    for budget in [parse_quantity(text, "--budget") for text in options.budget]:
+        assert dataset is not None
+        contest = [*found_networks(options.found, budget, dataset), *rivals(budget)]
+        for seed in range(options.seeds):
+            for rival in contest:
+                work = (budget, rival.name, options.epochs, seed)
+                with claim(options.output, work) as free:
+                    rows = read_rows(options.output)
+                    if not free or work in {(r["budget"], r["name"], r["epochs"], r["seed"]) for r in rows}:
+                        continue
+                    config = TrainConfig(
+                        data=DATA, output=Path(), epochs=options.epochs, seed=seed, threads=1, quiet=True
+                    )
+                    figures = train_rival(rival, dataset, config)
+                    params = sum(weight.numel() for weight in rival.build().parameters())
+                    row = dict(zip(("budget", "name", "epochs", "seed"), work, strict=True))
+                    append_line(
+                        options.output, json.dumps(row | {"macs": rival.macs, "params": params} | figures) + "\n"
+                    )
+                print(f"{rival.name}, seed {seed}: {figures['test_top1']:.2f}%", flush=True)
+    if options.json:
+        print(json.dumps({"rows": read_rows(options.output)}, indent=2))
+    elif options.report:
+        report(read_rows(options.output))
+
+
+if __name__ == "__main__":
+    main()
