@@ -45,7 +45,7 @@ from fpnas.training.load import load_data
 
 ROWS = Path(__file__).with_suffix(".jsonl")
 DATA, SIZE, CHANNELS, CLASSES = "fashion-mnist", 28, 1, 10
-LEAST_SHARE = 0.95
+LEAST_SHARE = 0.949
 
 # timm's own builders: its public entry points fix the width multiplier.
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
