@@ -84,11 +84,12 @@ def main() -> None:
         return [row for row in rows if row["experiment"] in experiments and variants(row["variant"])]
 
     sampling = of("samples", "strategies", variants=lambda variant: variant.startswith(("parsec", "fp-nas-paper")))
-    default = [{**row, "variant": "switch at 0.5"} for row in of("strategies", variants=lambda name: name == "fp-nas")]
+    usual = of("strategies", variants=lambda variant: variant == "fp-nas")
+    default = [{**row, "variant": "switch at 0.5"} for row in usual]
     drawings = {
         "samples": entropies_and("samples", "architectures sampled", sampling),
         "distribution": entropies_and("seconds", "seconds of the search", default + of("distribution")),
-        "spaces": seconds_over_nats(of("default", "fine", "spaces")),
+        "spaces": seconds_over_nats(usual + of("fine", "spaces")),
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
     for name, drawing in drawings.items():

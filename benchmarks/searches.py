@@ -41,13 +41,13 @@ TABLE = Path(__file__).with_suffix(".jsonl")
 SEEDS = (0, 1, 2)
 DEFAULT_SEEDS = range(5)
 
-# Half of a usual search's steps, at a quarter of its batch: so that what the strategies that train every sample, or
-# compute every choice, cost can be paid for whole runs.
+# As many steps as a search of the usual length has, at a quarter of its batch: so that what the strategies that train
+# every sample, or compute every choice, cost can be paid for whole runs. Half as many are too few for any of them.
 SMALL_STEPS: dict[str, Any] = {
     "batch_size": 32,
     "architecture_batch_size": 32,
     "max_images": 11_232,
-    "epochs": 10,
+    "epochs": 20,
 }
 
 
@@ -88,9 +88,9 @@ def _every(experiment: str, variants: dict[str, dict[str, Any]], seeds: Iterable
 def plans() -> dict[str, list[Plan]]:
     """The searches of every experiment."""
     # The paper warms up for 45 of 315 epochs.
-    paper = SMALL_STEPS | {"warmup_epochs": 1}
+    paper = SMALL_STEPS | {"warmup_epochs": 3}
     # TuNAS judges its one sample on four times the training batch; it has more steps, so that it takes no less time.
-    tunas = SMALL_STEPS | {"architecture_batch_size": 4 * SMALL_STEPS["batch_size"], "epochs": 14}
+    tunas = SMALL_STEPS | {"architecture_batch_size": 4 * SMALL_STEPS["batch_size"], "epochs": 28}
     settings = dict.fromkeys(STRATEGIES, SMALL_STEPS) | {"fp-nas-paper": paper, "parsec": paper, "tunas": tunas}
     # The dear ones last.
     order = ("fp-nas", "tunas", "random", "evolution", "fp-nas-paper", "fbnetv2", "parsec")
