@@ -42,7 +42,7 @@ SEEDS = (0, 1, 2)
 DEFAULT_SEEDS = range(5)
 
 # As many steps as a search of the usual length has, at a quarter of its batch: so that what the strategies that train
-# every sample, or compute every choice, cost can be paid for whole runs. Half as many are too few for any of them.
+# every sample, or compute every choice, cost can be paid for whole runs.
 SMALL_STEPS: dict[str, Any] = {
     "batch_size": 32,
     "architecture_batch_size": 32,

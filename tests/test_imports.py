@@ -67,6 +67,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.int8",
         "fpnas.onnx_model",
         "fpnas.predict",
+        "fpnas.report.*",
         "fpnas.timm_registration",
     ),
 }

@@ -245,6 +245,26 @@ def _export(arguments: Any) -> dict[str, Any]:
     return asdict(exported) | {"path": str(exported.path)}
 
 
+def _report_arguments(parser: CommandParser) -> None:
+    parser.add("runs", str, metavar="RUN", nargs="+", help="--output of searches and trainings")
+    parser.add("--output", Path, default=Path("report.html"), help="the HTML file to write")
+    parser.add("--live", bool, default=False, help="serve the page to this machine, up to date, instead of writing it")
+    parser.add("--port", int, default=0, help="to serve on; any free one for 0")
+
+
+def _report(arguments: Any) -> dict[str, Any]:
+    check_ranges(arguments, port=(0, 65535))
+    paths = [Path(path) for path in arguments.runs]
+    if arguments.live:
+        from fpnas.report.live import serve
+
+        serve(paths, arguments.port)
+    from fpnas.report.page import write_report
+
+    write_report(paths, arguments.output)
+    return {"output": str(arguments.output), "bytes": arguments.output.stat().st_size}
+
+
 def _import_arguments(parser: CommandParser) -> None:
     parser.add(
         "strings",
@@ -303,5 +323,6 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command("accuracy of a trained network", _evaluate_arguments, _evaluate, show_figures),
     "predict": Command("classes of images", _predict_arguments, _predict, show_predictions),
     "export": Command("write a trained network for other programs", _export_arguments, _export, show_figures),
+    "report": Command("write a page about runs, or serve it", _report_arguments, _report, show_figures),
     "import": Command("write a network file from timm's strings", _import_arguments, _import, show_figures),
 }

@@ -19,6 +19,7 @@ from fpnas.files import write_json_atomic, write_text_atomic
 from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.phases import PhaseClock
 from fpnas.runtime.processes import WHOLE, Processes, join_processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.run_directory import RunDirectory
@@ -163,6 +164,7 @@ class _SearchLoop:
         self.samples = 0
         self.epochs_recorded = 0
         self._last_samples = 0
+        self._clock = PhaseClock("judging", "training", "measuring")
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes from step to step."""
@@ -208,7 +210,7 @@ class _SearchLoop:
     def _step(self, step: int) -> dict[str, float]:
         """One step of the strategy; its figures."""
         done = step / self.total_steps
-        trainer, images = self.trainer, self.images
+        trainer, images, timed = self.trainer, self.images, self._clock.timed
         set_learning_rate(trainer.optimizer, self.config.learning_rate * warm_up_cosine(done, LEARNING_RATE_RISE))
         trainer.supernet.shortcut = max(0.0, 1 - step / self.warm_up_steps) if self.warm_up_steps else 0.0
         figures = self.strategy.step(
@@ -218,10 +220,14 @@ class _SearchLoop:
                 generator=generator_for(self.config.seed, "step", step),
                 costs=self.costs,
                 target=self.target,
-                judge=lambda indices: Judgement(*trainer.judge(*images.architecture_batch(), indices)),
-                train_weights=lambda indices, weight: trainer.train_weights(*images.weight_batch(), indices, weight),
-                mixture_cross_entropy=lambda gates: trainer.mixture_cross_entropy(*images.architecture_batch(), gates),
-                train_mixture=lambda gates: trainer.train_mixture(*images.weight_batch(), gates),
+                judge=timed("judging", lambda drawn: Judgement(*trainer.judge(*images.architecture_batch(), drawn))),
+                train_weights=timed(
+                    "training", lambda drawn, weight: trainer.train_weights(*images.weight_batch(), drawn, weight)
+                ),
+                mixture_cross_entropy=timed(
+                    "judging", lambda gates: trainer.mixture_cross_entropy(*images.architecture_batch(), gates)
+                ),
+                train_mixture=timed("training", lambda gates: trainer.train_mixture(*images.weight_batch(), gates)),
             )
         )
         if not math.isfinite(figures["loss"]):
@@ -235,25 +241,32 @@ class _SearchLoop:
         self.processes.check_equal([self.strategy.distribution.logits], "the distribution's logits")
         self.processes.check_equal(self.trainer.supernet.parameters(), "the weights")
         mode = self.strategy.distribution.mode()
-        with keeper.interruptible(step + 1, self.state_dict):
+        with keeper.interruptible(step + 1, self.state_dict), self._clock.phase("measuring"):
             mode_top1 = self._supernet_top1(mode)
+        epoch = (step + 1) // self.images.steps_per_epoch
+        entropy = self.strategy.distribution.entropy().item()
+        expected_macs = self.costs.expected(self.strategy.distribution.group_log_probs())
         epoch_figures = {
-            "epoch": (step + 1) // self.images.steps_per_epoch,
-            "entropy_nats": self.strategy.distribution.entropy().item(),
+            "epoch": epoch,
+            "entropy_nats": entropy,
             "samples_so_far": self.samples,
-            "expected_macs": self.costs.expected(self.strategy.distribution.group_log_probs()),
+            "expected_macs": expected_macs,
             "mode_macs": int(self.costs.cost(mode[None])[0]),
             "mode_top1": mode_top1,
+            "probabilities": [
+                [[round(value, 5) for value in choice.tolist()] for choice in group]
+                for group in self.strategy.distribution.marginals()
+            ],
         }
         progress.update(
             step + 1,
-            nats=epoch_figures["entropy_nats"],
+            nats=entropy,
             K=self._last_samples,
-            macs_of_target=epoch_figures["expected_macs"] / self.target,
+            macs_of_target=expected_macs / self.target,
             top1=mode_top1,
         )
-        keeper.record({"step": step, **epoch_figures, "seconds": keeper.seconds})
-        self.epochs_recorded = int(epoch_figures["epoch"])
+        keeper.record({"step": step, **epoch_figures, "seconds": keeper.seconds, **self._clock.taken()})
+        self.epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=mode_top1)
 
     def _supernet_top1(self, indices_GV: Tensor) -> float:

@@ -9,6 +9,7 @@ from fpnas.nn.network import Network
 from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
 from fpnas.train_config import TrainConfig
 from fpnas.training.data import DataSet
+from fpnas.training.mistakes import find_mistakes
 from fpnas.training.preprocessing import Preprocessing
 
 __all__ = ["TrainResult", "read_result", "write_result"]
@@ -65,6 +66,7 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
         recipe={name: value for name, value in run.config.items() if name not in aside and value != usual.get(name)},
     )
     write_text_atomic(run.path / "README.md", card)
+    write_json_atomic(run.path / "mistakes.json", find_mistakes(result.network, dataset).to_json())
     write_json_atomic(run.result_path, figures)
 
 

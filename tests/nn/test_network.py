@@ -191,18 +191,18 @@ def test_one_seed_one_network_and_sound_scales() -> None:
     assert 0.05 < logits.std().item() < 5
 
 
-# Convolutions on small maps
+# Convolutions that are computed in another way in training
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize(("kernel", "groups"), [(1, 1), (1, 6), (3, 1), (3, 6), (5, 6)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 9])
-def test_depthwise_convolutions_of_small_maps_are_those_of_torch(kernel: int, stride: int, side: int) -> None:
+def test_convolutions_in_training_are_those_of_torch(kernel: int, groups: int, stride: int, side: int) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(3, 6, side, side, generator=generator, dtype=torch.float64, requires_grad=True)
-    layer = Convolution(6, 12, kernel, stride, groups=6).double()
+    layer = Convolution(6, 12, kernel, stride, groups=groups).double()
     found = layer(images)
-    expected = F.conv2d(images, layer.weight, stride=stride, padding=kernel // 2, groups=6)
+    expected = F.conv2d(images, layer.weight, stride=stride, padding=kernel // 2, groups=groups)
     upstream = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     for mine, theirs in zip(
@@ -213,10 +213,10 @@ def test_depthwise_convolutions_of_small_maps_are_those_of_torch(kernel: int, st
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_small_maps_are_padded_for_gradients_alone() -> None:
-    layer = Convolution(4, 4, 5, groups=4)
-    for training, padded in ((True, True), (False, False)):
+@pytest.mark.parametrize(("kernel", "groups", "other_way"), [(5, 4, "aten::constant_pad_nd"), (1, 1, "aten::linear")])
+def test_they_are_plain_convolutions_outside_of_training(kernel: int, groups: int, other_way: str) -> None:
+    layer = Convolution(4, 4, kernel, groups=groups)
+    for training in (True, False):
         with torch.profiler.profile() as profile:
             layer.train(training)(torch.randn(2, 4, 4, 4))
-        names = {event.key for event in profile.key_averages()}
-        assert ("aten::constant_pad_nd" in names) == padded
+        assert (other_way in {event.key for event in profile.key_averages()}) == training

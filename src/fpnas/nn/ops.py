@@ -29,19 +29,29 @@ GATE_MODULES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid
 def convolve(images: Tensor, weight: Tensor, *, stride: int, groups: int, training: bool) -> Tensor:
     """A convolution without bias, padded by half its kernel: sides are ceil(side / stride).
 
+    In training on the processor two kinds are computed in another way, for oneDNN's sake (`docs/results.md` has what
+    it gives):
+
+    - 1x1 convolutions as matrix products. oneDNN compiles three kernels for every pair of widths that it meets, and a
+      supernet has thousands of pairs.
+    - Depthwise ones of maps smaller than kernel and padding with the padding around the map beforehand. Without, the
+      gradient of the weight takes oneDNN's slowest path.
+
     Args:
         images: shape (B, C, H, W).
         weight: shape (outputs, C / groups, k, k).
         stride: of both sides.
         groups: 1, or as many as channels.
-        training: whether a gradient is to come; the result is the same.
+        training: as a module has it.
     """
     kernel = weight.shape[-1]
     padding = kernel // 2
-    if training and groups > 1 and images.device.type == "cpu" and images.shape[-1] < kernel + padding:
-        # Where a map is smaller than kernel and padding, oneDNN takes its slowest path to the gradient of a depthwise
-        # weight: 2 to 13 times as long (AVX2) as on the same map with its padding around it.
-        images, padding = F.pad(images, (padding,) * 4), 0
+    if training and images.device.type == "cpu":
+        if kernel == 1 and groups == 1:
+            chosen = images[:, :, ::stride, ::stride] if stride > 1 else images
+            return F.linear(chosen.permute(0, 2, 3, 1), weight[:, :, 0, 0]).permute(0, 3, 1, 2)
+        if groups > 1 and images.shape[-1] < kernel + padding:
+            images, padding = F.pad(images, (padding,) * 4), 0
     return F.conv2d(images, weight, stride=stride, padding=padding, groups=groups)
 
 

@@ -57,7 +57,7 @@ class SlicedConvNorm(nn.Module):
             self.slice_of(self.conv.weight, inputs, outputs),
             stride=stride,
             groups=inputs if self.depthwise else 1,
-            training=self.training and torch.is_grad_enabled(),
+            training=self.training,
         )
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None

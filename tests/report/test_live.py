@@ -1,0 +1,79 @@
+"""The report that is served: to this machine alone, two pages and nothing else, new when there is something new."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from finished_runs import copied
+
+from fpnas.errors import UserError
+from fpnas.report.live import server_for, state_of
+
+
+@pytest.fixture
+def run(search_run: Path, tmp_path: Path) -> Path:
+    return copied(search_run, tmp_path)
+
+
+@pytest.fixture
+def port(run: Path) -> Iterator[int]:
+    with server_for([run]) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def answer(port: int, path: str, host: str | None = None, method: str = "GET") -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, headers={} if host is None else {"Host": host})
+    response = connection.getresponse()
+    return response.status, response.read().decode()
+
+
+def test_the_page_and_its_state(port: int, run: Path) -> None:
+    status, page = answer(port, "/")
+    assert status == 200 and f'data-live="{state_of([run])}"' in page
+    assert answer(port, "/state", f"localhost:{port}") == (200, state_of([run]))
+
+
+@pytest.mark.parametrize("host", ["example.org", "127.0.0.1", "127.0.0.1:1", "localhost.example.org", "[::1]", ""])
+def test_other_hosts_are_refused(port: int, host: str) -> None:
+    for path in ("/", "/state"):
+        assert answer(port, path, host)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "//etc/passwd", "/state/..", "/?x", "state"]
+)
+def test_no_file_is_served(port: int, path: str) -> None:
+    assert answer(port, path)[0] == 404
+
+
+def test_nothing_can_be_sent(port: int) -> None:
+    assert answer(port, "/", method="POST")[0] == 501
+
+
+def test_an_epoch_changes_the_state_and_a_step_does_not(run: Path) -> None:
+    path = run / "metrics.jsonl"
+    begun = state_of([run])
+    lines = path.read_bytes().splitlines(keepends=True)
+    with path.open("ab") as file:
+        file.write(lines[0])
+        file.flush()
+        assert state_of([run]) == begun
+        file.write(lines[-1])
+    assert state_of([run]) != begun
+
+
+def test_a_run_that_cannot_be_read_for_a_moment(port: int, run: Path) -> None:
+    moved = (run / "config.yaml").rename(run / "aside")
+    assert answer(port, "/")[0] == 503
+    moved.rename(run / "config.yaml")
+    assert answer(port, "/")[0] == 200
+
+
+def test_a_port_that_is_taken_is_one_line(port: int, run: Path) -> None:
+    with pytest.raises(UserError, match=f"--port {port}: cannot be served on"):
+        server_for([run], port)
