@@ -201,9 +201,9 @@ def report() -> None:
             lower = statistics.mean(first[name] - second[name] for name in names)
             print(f"{len(names)} of the {what} networks twice: the second seed lower by {lower:.2f} on average")
     if len(longer) > 2:
-        names = list(longer)
-        tau = kendalltau([first[name] for name in names], [longer[name] for name in names])
-        print(f"{len(names)} networks {LONGER} times as long: Kendall's tau {tau.statistic:.2f}, p = {tau.pvalue:.3f}")
+        both = list(longer)
+        tau = kendalltau([first[name] for name in both], [longer[name] for name in both])
+        print(f"{len(both)} networks {LONGER} times as long: Kendall's tau {tau.statistic:.2f}, p = {tau.pvalue:.3f}")
 
 
 def main() -> None:
