@@ -179,6 +179,12 @@ def test_architecture_and_network_files_of_a_search_cost_the_same(capfd: Capture
     assert costs[0] == costs[1]
 
 
+def test_every_run_keeps_its_page(job: Path) -> None:
+    for run in ("s", "t"):
+        page = (job / run / "report.html").read_text()
+        assert "Under way" not in page and "chart-0" in page
+
+
 def test_derive(capfd: Captured, job: Path) -> None:
     derived = document(capfd, "derive", job / "s", "--target-macs", "150k", "--output", "small.json")
     assert derived.keys() == {"architecture", "network", "macs", "log_probability"}

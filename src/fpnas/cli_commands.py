@@ -12,7 +12,7 @@ from fpnas.builtin_files import find_network
 from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_cost, show_figures, show_predictions, show_space, show_spaces
-from fpnas.errors import UserError, tell
+from fpnas.errors import UserError, first_line, tell
 from fpnas.launcher import rank
 from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
@@ -144,7 +144,7 @@ def _search(arguments: Any) -> dict[str, Any]:
     from fpnas.runtime.run_directory import RunDirectory
     from fpnas.search import CONVERGED_NATS, run_search
 
-    result = run_search(config)
+    result = run_search(config, after_epoch=_keep_report)
     if not result.converged and not rank():
         tell(
             f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
@@ -185,7 +185,7 @@ def _train(arguments: Any) -> dict[str, Any]:
     source = given if given.is_dir() else find_network(arguments.network_file)
     from fpnas.train import run_train
 
-    result = run_train(source, config)
+    result = run_train(source, config, after_epoch=_keep_report)
     figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
     return figures | {"output": str(config.output)}
 
@@ -243,6 +243,16 @@ def _export(arguments: Any) -> dict[str, Any]:
         arguments.run, arguments.output, arguments.format, data=arguments.data, workers=arguments.workers
     )
     return asdict(exported) | {"path": str(exported.path)}
+
+
+def _keep_report(run: Path) -> None:
+    """The run's page as it is now, beside its record."""
+    from fpnas.report.page import write_report
+
+    try:
+        write_report([run], run / "report.html")
+    except Exception as error:  # no picture of a run is worth the run
+        tell(f"fpnas: {run / 'report.html'}: cannot be written: {first_line(error)}")
 
 
 def _report_arguments(parser: CommandParser) -> None:

@@ -5,8 +5,9 @@ optimizer, the record and the result.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,8 +46,12 @@ CONVERGED_NATS = 8.0
 LEARNING_RATE_RISE = 0.05
 
 
-def run_search(config: SearchConfig) -> SearchResult:
+def run_search(config: SearchConfig, *, after_epoch: Callable[[Path], None] | None = None) -> SearchResult:
     """Search as the command line does: data and space by name, everything written to `config.output`.
+
+    Args:
+        config: of the search.
+        after_epoch: is given the run directory after every epoch and at the end.
 
     Raises:
         UserError: whatever is wrong with the configuration, the files or the data. Nothing was written then.
@@ -65,10 +70,17 @@ def run_search(config: SearchConfig) -> SearchResult:
         on_bad_image=config.on_bad_image,
         parts=("train",),
     )
-    return search(space, dataset, config, write=True)
+    return search(space, dataset, config, write=True, after_epoch=after_epoch)
 
 
-def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write: bool = False) -> SearchResult:
+def search(
+    space: SearchSpace,
+    dataset: DataSet,
+    config: SearchConfig,
+    *,
+    write: bool = False,
+    after_epoch: Callable[[Path], None] | None = None,
+) -> SearchResult:
     """Search a space on a data set.
 
     Args:
@@ -76,6 +88,7 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         dataset: only its training images are used, in two class-balanced halves.
         config: `data`, `space` and the loading options in it are not looked at.
         write: whether `config.output` becomes the run directory; else nothing is written.
+        after_epoch: is given the run directory after every epoch and at the end, in the process that has it.
 
     Raises:
         UserError: a budget, an image size or a batch size that cannot be met; with `write`, a run that cannot go on.
@@ -100,6 +113,7 @@ def search(space: SearchSpace, dataset: DataSet, config: SearchConfig, *, write:
         prepare=prepare,
         write=lambda run, result: write_result(run, space, loop.strategy, loop.trainer.supernet, result),
         read=lambda run: read_result(run, space),
+        after_epoch=after_epoch,
     )
     return carry_out(
         loop.run,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -34,12 +34,13 @@ __all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "starting_net
 _IMAGES_FOR_STATISTICS = 5000
 
 
-def run_train(source: Path, config: TrainConfig) -> TrainResult:
+def run_train(source: Path, config: TrainConfig, *, after_epoch: Callable[[Path], None] | None = None) -> TrainResult:
     """Train as the command line does: network and data by name, everything written to `config.output`.
 
     Args:
         source: a network file, or a model folder whose weights are the start.
         config: of the training.
+        after_epoch: is given the run directory after every epoch and at the end.
 
     Raises:
         UserError: whatever is wrong with the configuration, the files or the data. Nothing was written then.
@@ -58,7 +59,7 @@ def run_train(source: Path, config: TrainConfig) -> TrainResult:
         workers=config.workers,
         on_bad_image=config.on_bad_image,
     )
-    return train(spec, dataset, config, write=True, initial=initial, origin=origin_of(source))
+    return train(spec, dataset, config, write=True, initial=initial, origin=origin_of(source), after_epoch=after_epoch)
 
 
 def train(
@@ -69,6 +70,7 @@ def train(
     write: bool = False,
     initial: TrainedModel | None = None,
     origin: str = "",
+    after_epoch: Callable[[Path], None] | None = None,
 ) -> TrainResult:
     """Train a network.
 
@@ -80,6 +82,7 @@ def train(
         initial: a trained network of these blocks to start from; weights are fresh when left out, or those of
             `config.from_search`.
         origin: how the network was found, for the model card.
+        after_epoch: is given the run directory after every epoch and at the end, in the process that has it.
 
     Raises:
         UserError: the images are too small for the network, or too few for a batch; a teacher or a search that does
@@ -118,6 +121,7 @@ def train(
         prepare=lambda run: None,
         write=lambda run, result: write_result(run, dataset, result, data=config.data, origin=origin),
         read=read_result,
+        after_epoch=after_epoch,
     )
     return carry_out(
         work,

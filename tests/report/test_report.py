@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_runs import copied
+from finished_runs import copied, network_file
 
 from fpnas.cli import main
 from fpnas.errors import UserError
@@ -203,3 +203,18 @@ def test_the_command_writes_the_page(search_run: Path, tmp_path: Path, capfd: An
     answer = json.loads(capfd.readouterr().out)
     assert answer == {"output": str(output), "bytes": output.stat().st_size} and answer["bytes"] < 6_000_000
     assert main(["report", str(tmp_path / "nowhere"), "--output", str(output)]) == 2
+
+
+def test_a_page_after_every_epoch_which_no_failure_of_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    epochs: list[int] = []
+    monkeypatch.setattr(
+        "fpnas.report.page.write_report", lambda paths, output: epochs.append(len(read_run(paths[0]).epochs))
+    )
+    command = ["train", str(network_file(tmp_path)), "--data=digits", "--max-images=100", "--epochs=3", "--quiet"]
+    assert main([*command, f"--output={tmp_path / 'run'}"]) == 0
+    assert epochs == [1, 2, 3, 3]
+    monkeypatch.setattr("fpnas.report.page.write_report", lambda paths, output: 1 / 0)
+    assert main([*command, f"--output={tmp_path / 'other'}"]) == 0
+    assert capfd.readouterr().err.count("report.html: cannot be written: division by zero") == 4

@@ -26,6 +26,7 @@ class RunFiles(Generic[Result]):
         prepare: writes what is known before the first step.
         write: writes the result.
         read: gives what `write` wrote.
+        after_epoch: is given the directory after every epoch, and when the result is written.
     """
 
     output: Path
@@ -35,6 +36,7 @@ class RunFiles(Generic[Result]):
     prepare: Callable[[RunDirectory], None]
     write: Callable[[RunDirectory, Result], None]
     read: Callable[[RunDirectory], Result]
+    after_epoch: Callable[[Path], None] | None = None
 
 
 def check_output(processes: Processes, output: Path, kind: str, *, resume: bool) -> None:
@@ -86,10 +88,13 @@ def carry_out(
         identity=identity,
         checkpoint_minutes=checkpoint_minutes,
         processes=processes,
+        after_epoch=files.after_epoch if files else None,
     )
     with keeper:
         result = work(keeper)
         if run is not None and files is not None:
             files.write(run, result)
+            if files.after_epoch is not None:
+                files.after_epoch(run.path)
         processes.wait()
     return result

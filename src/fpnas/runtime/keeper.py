@@ -32,6 +32,7 @@ class RunKeeper:
             where it was known before.
         checkpoint_minutes: time between checkpoints within an epoch.
         processes: of the run. The first has the directory, and the others go on from what it reads.
+        after_epoch: is given the directory after every epoch's checkpoint.
 
     Attributes:
         first_step: steps that were done before.
@@ -49,8 +50,10 @@ class RunKeeper:
         identity: Mapping[str, str],
         checkpoint_minutes: float,
         processes: Processes | None = None,
+        after_epoch: Callable[[Path], None] | None = None,
     ) -> None:
         self._run = run
+        self._after_epoch = after_epoch
         self._processes = processes or Processes()
         self.first_step = 0
         self.state: dict[str, Any] | None = None
@@ -146,6 +149,8 @@ class RunKeeper:
         leaving, due = self._processes.any(self._interruption.requested, due)
         if epoch_ended or leaving or due:
             self._save(step, state, score)
+        if epoch_ended and self._run is not None and self._after_epoch is not None:
+            self._after_epoch(self._run.path)
         if leaving:
             # torchrun takes the end of one process for a reason to end the others, who may be writing still.
             self._processes.wait()
