@@ -1,6 +1,6 @@
 """Whether the memory of a search grows: resident size and tensors alive, from step 200 to the last.
 
-    python benchmarks/memory_growth.py --steps 2000
+    python benchmarks/memory_growth.py --steps 2000 [--warmup-epochs 1]
 
 A search of `fbnetv2-f-32` on 2,560 images of Fashion-MNIST at a small batch, with its record and checkpoints.
 """
@@ -27,6 +27,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--warmup-epochs", type=int, help="of 40 steps; two fifths of all epochs when left out")
     options = parser.parse_args()
     step_done = RunKeeper.step_done
 
@@ -46,6 +47,7 @@ def main() -> None:
             output=Path(folder) / "run",
             max_images=images,
             epochs=-(-options.steps // (images // 2 // batch)),
+            warmup_epochs=options.warmup_epochs,
             batch_size=batch,
             architecture_batch_size=batch,
             threads=1,
