@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -225,7 +226,7 @@ def _to_onnx(model: TrainedModel, example: Tensor) -> bytes:
     return content.SerializeToString()
 
 
-def _strip(content: "onnx.ModelProto") -> None:  # type: ignore[name-defined]  # noqa: F821
+def _strip(content: Any) -> None:
     """Remove the traces of how the exporter came to each node, which take more room than small weights."""
     graph = content.graph
     for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer, graph):

@@ -40,7 +40,8 @@ def server_for(paths: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            hosts = {f"{name}:{self.server.server_port}" for name in (_ADDRESS, "localhost")}  # type: ignore[attr-defined]
+            assert isinstance(self.server, ThreadingHTTPServer)
+            hosts = {f"{name}:{self.server.server_port}" for name in (_ADDRESS, "localhost")}
             if self.headers.get("Host") not in hosts:
                 self._answer(HTTPStatus.FORBIDDEN, "text/plain", "only this machine is answered")
             elif self.path == "/state":
