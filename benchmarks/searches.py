@@ -5,8 +5,9 @@
     python benchmarks/searches.py report [EXPERIMENT ...]    # means over seeds, with their spread
 
 Rows go to `searches.jsonl` beside this file (`--output`). Every search runs in a fresh process with one thread; to
-share the work, start the script several times. What is found is trained by the recipe of the table
-(`ground_truth.py`), two training seeds, and placed in it.
+share the work, start the script several times. A search that was stopped goes on from its last epoch (its run is under
+`runs/searches` until its row is there). What is found is trained by the recipe of the table (`ground_truth.py`), two
+training seeds, and placed in it.
 
 Seconds are of the processor, so that work beside a search counts less than in wall time.
 """
@@ -15,9 +16,9 @@ import argparse
 import datetime
 import json
 import multiprocessing
+import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -38,6 +39,7 @@ from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas_pape
 
 Argument = TypeVar("Argument")
 TABLE = Path(__file__).with_suffix(".jsonl")
+RUNS = Path(__file__).parents[1] / "runs" / "searches"
 SEEDS = (0, 1, 2)
 DEFAULT_SEEDS = range(5)
 
@@ -139,25 +141,57 @@ def with_splits(spec: NetworkSpec, splits: int) -> NetworkSpec:
     )
 
 
+def run_folder(plan: Plan) -> Path:
+    """Where the search of a plan is while it is not done."""
+    return RUNS / f"{plan.experiment}-{plan.variant}-{plan.seed}".replace(" ", "-").replace("/", "-")
+
+
+class ProcessorSeconds:
+    """What a search takes of the processor, kept in a file epoch by epoch, so that one that goes on counts on.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._counted = time.process_time()
+
+    def __call__(self, _run: object) -> None:
+        """Count what was taken since the last call."""
+        now = time.process_time()
+        append_line(self._path, f"{now - self._counted:.2f}\n")
+        self._counted = now
+
+    def total(self) -> float:
+        """All that was counted."""
+        return sum(map(float, self._path.read_text().split()))
+
+
 def search_and_train(plan: Plan) -> dict[str, Any]:
     """The row of a plan, in this process."""
     torch.set_num_threads(1)
     STRATEGIES.update(FIXED | ADAPTIVE)
-    with tempfile.TemporaryDirectory() as folder:
-        settings: dict[str, Any] = {
-            "data": "fashion-mnist",
-            "space": SPACE,
-            "target_macs": str(TARGET),
-            "threads": 1,
-            "quiet": True,
-        }
-        settings |= plan.settings
-        settings["space"] = space_path(settings["space"])
-        config = SearchConfig(output=Path(folder) / "run", seed=plan.seed, **settings)
-        begin = time.process_time()
-        result = run_search(config)
-        seconds = time.process_time() - begin
-        epochs = [record for record in read_metrics(config.output / "metrics.jsonl") if "epoch" in record]
+    folder = run_folder(plan)
+    settings: dict[str, Any] = {
+        "data": "fashion-mnist",
+        "space": SPACE,
+        "target_macs": str(TARGET),
+        "threads": 1,
+        "quiet": True,
+    }
+    settings |= plan.settings
+    settings["space"] = space_path(settings["space"])
+    config = SearchConfig(output=folder / "run", seed=plan.seed, resume=True, **settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = ProcessorSeconds(folder / "seconds")
+    try:
+        result = run_search(config, after_epoch=taken)
+    except SystemExit:  # stopped between two epochs, with a checkpoint
+        taken(config.output)
+        raise
+    seconds = taken.total()
+    epochs = [record for record in read_metrics(config.output / "metrics.jsonl") if "epoch" in record]
     images = load_images()
 
     def trained(spec: NetworkSpec) -> list[float]:
@@ -208,6 +242,7 @@ def run(chosen: list[Plan], path: Path) -> None:
                 continue
             row = in_fresh_process(search_and_train, plan)
             append_line(path, json.dumps(row) + "\n")
+            shutil.rmtree(run_folder(plan))
         print(
             f"{plan.experiment}, {plan.variant}, seed {plan.seed}: {statistics.mean(row['top1']):.2f}%, "
             f"{row['samples']} samples, {row['seconds']:.0f} s",
