@@ -1,4 +1,4 @@
-"""Whether the memory of a search grows: resident size and tensors alive, from step 200 to the last.
+"""Whether the memory of a search grows: resident size, its peak since the line before, and tensors alive.
 
     python benchmarks/memory_growth.py --steps 2000 [--warmup-epochs 1]
 
@@ -7,7 +7,6 @@ A search of `fbnetv2-f-32` on 2,560 images of Fashion-MNIST at a small batch, wi
 
 import argparse
 import gc
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,13 @@ from fpnas.runtime.keeper import RunKeeper
 from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 EVERY = 200
+
+
+def resident_megabytes(field: str) -> float:
+    """A field of what the system knows of this process, MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def main() -> None:
@@ -34,9 +38,10 @@ def main() -> None:
     def watched(keeper: RunKeeper, step: int, *arguments: Any, **others: Any) -> None:
         step_done(keeper, step, *arguments, **others)
         if step % EVERY == 0:
-            resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+            now, peak = resident_megabytes("VmRSS"), resident_megabytes("VmHWM")
+            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
             tensors = sum(torch.is_tensor(item) for item in gc.get_objects())
-            print(f"step {step}: {resident / 2**20:.0f} MiB resident, {tensors} tensors", flush=True)
+            print(f"step {step}: {now:.0f} MiB resident, {peak:.0f} at most, {tensors} tensors", flush=True)
 
     images, batch = 2560, 32
     with tempfile.TemporaryDirectory() as folder, patch.object(RunKeeper, "step_done", watched):

@@ -10,6 +10,7 @@ from typing import Any
 from fpnas.errors import ProcessLost, UserError, tell
 from fpnas.runtime.checkpoint import Checkpoint, Checkpoints
 from fpnas.runtime.interruption import Interruption
+from fpnas.runtime.memory import return_free_memory
 from fpnas.runtime.metrics import MetricsLog
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.run_directory import RunDirectory
@@ -151,6 +152,8 @@ class RunKeeper:
             self._save(step, state, score)
         if epoch_ended and self._run is not None and self._after_epoch is not None:
             self._after_epoch(self._run.path)
+        if epoch_ended:
+            return_free_memory()
         if leaving:
             # torchrun takes the end of one process for a reason to end the others, who may be writing still.
             self._processes.wait()
