@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from fpnas.cli_commands import COMMANDS
 from fpnas.cli_parser import CommandParser
+from fpnas.commands import COMMANDS
 from fpnas.errors import ProcessLost, UserError, tell
 from fpnas.launcher import rank
 from fpnas.version import __version__
