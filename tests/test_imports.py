@@ -62,6 +62,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas",
         "fpnas.__main__",
         "fpnas.cli",
+        "fpnas.cli_completion",
         "fpnas.cli_parser",
         "fpnas.cli_tables",
         "fpnas.commands.*",
@@ -70,6 +71,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.onnx_model",
         "fpnas.predict",
         "fpnas.report.*",
+        "fpnas.text_table",
         "fpnas.timm_registration",
     ),
 }

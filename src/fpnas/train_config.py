@@ -53,7 +53,7 @@ class TrainConfig:
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
-        quiet: no progress on standard error.
+        quiet: no progress on standard error, and no table of the result.
     """
 
     data: str

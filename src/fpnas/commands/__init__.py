@@ -3,6 +3,7 @@
 PyTorch is imported by the functions that need it, so that `--help` and mistakes in options answer at once.
 """
 
+from fpnas.cli_parser import CommandParser
 from fpnas.commands import (
     cost,
     derive,
@@ -18,7 +19,7 @@ from fpnas.commands import (
 )
 from fpnas.commands.base import Command
 
-__all__ = ["COMMANDS", "Command"]
+__all__ = ["COMMANDS", "Command", "parser_of"]
 
 COMMANDS: dict[str, Command] = {
     "spaces": spaces.COMMAND,
@@ -33,3 +34,11 @@ COMMANDS: dict[str, Command] = {
     "report": report.COMMAND,
     "import": import_network.COMMAND,
 }
+
+
+def parser_of(name: str) -> CommandParser:
+    """The parser of a command, with what all commands take."""
+    parser = CommandParser(name, COMMANDS[name].help)
+    COMMANDS[name].add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
+    return parser

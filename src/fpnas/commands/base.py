@@ -20,12 +20,15 @@ class Command:
         add_arguments: adds what it takes to its parser.
         run: does it, and gives the document that `--json` prints.
         show: prints that document for people.
+        network: names the file of the network that came of it, and the run directory of the search that has its groups
+            or None, by that document and the arguments; its choices are shown, too.
     """
 
     help: str
     add_arguments: Callable[[CommandParser], None]
     run: Callable[[Any], Any]
     show: Callable[[Any], None]
+    network: Callable[[Any, Any], tuple[str | Path, str | Path | None]] | None = None
 
 
 def add_input_size(parser: CommandParser) -> None:

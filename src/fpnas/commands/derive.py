@@ -15,6 +15,7 @@ def _add_arguments(parser: CommandParser) -> None:
     parser.add("run", Path, metavar="RUN", help="the --output of a search")
     parser.add("--target-macs", str | None, default=None, help="another budget; the search's own when left out")
     parser.add("--output", Path | None, default=None, help="network file to write; the run's own when left out")
+    parser.add("--quiet", bool, default=False, help="no table of the result")
 
 
 def _run(arguments: Any) -> dict[str, Any]:
@@ -24,4 +25,8 @@ def _run(arguments: Any) -> dict[str, Any]:
     return asdict(derived) | {"architecture": str(derived.architecture), "network": str(derived.network)}
 
 
-COMMAND = Command("take a network for another budget from a search", _add_arguments, _run, show_figures)
+def _network(document: dict[str, Any], arguments: Any) -> tuple[str, Path]:
+    return document["network"], arguments.run
+
+
+COMMAND = Command("take a network for another budget from a search", _add_arguments, _run, show_figures, _network)

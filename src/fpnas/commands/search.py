@@ -37,4 +37,8 @@ def _run(arguments: Any) -> dict[str, Any]:
     return figures | files
 
 
-COMMAND = Command("search a network for data and a budget", _add_arguments, _run, show_figures)
+def _network(document: dict[str, Any], arguments: Any) -> tuple[str, str]:
+    return document["network"], document["output"]
+
+
+COMMAND = Command("search a network for data and a budget", _add_arguments, _run, show_figures, _network)

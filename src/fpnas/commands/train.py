@@ -34,4 +34,8 @@ def _run(arguments: Any) -> dict[str, Any]:
     return figures | {"output": str(config.output)}
 
 
-COMMAND = Command("train a network, from scratch or from other weights", _add_arguments, _run, show_figures)
+def _network(document: dict[str, Any], arguments: Any) -> tuple[Path, None]:
+    return Path(document["output"]) / "network.json", None
+
+
+COMMAND = Command("train a network, from scratch or from other weights", _add_arguments, _run, show_figures, _network)
