@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from rows import append_line
 
 from fpnas.architecture import Architecture
 from fpnas.budget_sampling import sample_within_budget
@@ -140,8 +141,7 @@ def compare(
             rows.append(row)
             print(f"{row['name']}, seed {seed}: {row['test_top1']:.2f}%", file=sys.stderr, flush=True)
             if output:
-                with output.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                append_line(output, json.dumps(row) + "\n")
     return rows
 
 

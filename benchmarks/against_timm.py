@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ground_truth import append_line, claim
+from rows import append_line, claim
 from searches import spread
 from timm.models import efficientnet, mobilenetv3
 from torch import nn

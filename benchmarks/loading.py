@@ -22,7 +22,7 @@ from fpnas.nn.network import build_network
 from fpnas.runtime.setup import generator_for
 from fpnas.training import folders
 from fpnas.training.augment import Augment, normalise
-from fpnas.training.data import BatchStream
+from fpnas.training.batches import BatchStream
 from fpnas.training.load import load_data
 
 

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from ground_truth import EPOCHS, SPACE, TARGET, append_line, claim, encode, load_images, read_rows, train_by_recipe
+from ground_truth import EPOCHS, SPACE, TARGET, encode, load_images, read_rows, train_by_recipe
+from rows import append_line, claim
 
 from fpnas.network_spec import NetworkSpec
 from fpnas.runtime.metrics import read_metrics

@@ -19,8 +19,8 @@ from PIL import Image
 from refusals import refused, write_network
 
 from fpnas.cli import main
-from fpnas.cli_commands import COMMANDS, Command
 from fpnas.cli_parser import CommandParser, attribute_helps
+from fpnas.commands import COMMANDS, Command
 from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.search_config import SearchConfig

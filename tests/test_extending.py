@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from fpnas.architecture import Architecture
 from fpnas.budget_sampling import CANDIDATES, MOST_ROUNDS
 from fpnas.cli import main
-from fpnas.cli_commands import COMMANDS
 from fpnas.cli_parser import CommandParser
+from fpnas.commands import COMMANDS
 from fpnas.cost.base import Cost
 from fpnas.cost.table import build_cost_table
 from fpnas.network_spec import NetworkSpec, resolve

@@ -10,8 +10,9 @@ import traceback
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from fpnas.cli_commands import COMMANDS
-from fpnas.cli_parser import CommandParser
+from fpnas.cli_completion import completion_script
+from fpnas.cli_tables import show_network
+from fpnas.commands import COMMANDS, parser_of
 from fpnas.errors import ProcessLost, UserError, tell
 from fpnas.launcher import rank
 from fpnas.version import __version__
@@ -62,14 +63,14 @@ def _run(arguments: list[str]) -> int:
     if name == "--version":
         print(f"fpnas {__version__}")
         return _DONE
+    if name in ("--print_completion", "--print-completion"):
+        print(completion_script(arguments[1:]))
+        return _DONE
     if name not in COMMANDS:
         given = f"command {name}: unknown" if name else "a command is missing"
         raise UserError(f"{given}; accepted are {', '.join(COMMANDS)}; `fpnas --help` says what they do")
     command = COMMANDS[name]
-    parser = CommandParser(name, command.help)
-    command.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-    values = parser.parse(arguments[1:])
+    values = parser_of(name).parse(arguments[1:])
     # Standard output is for the answer alone, whatever a library prints on its way to it.
     with contextlib.redirect_stdout(sys.stderr):
         document = command.run(values)
@@ -77,8 +78,10 @@ def _run(arguments: list[str]) -> int:
         return _DONE
     if values.json:
         print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-    else:
+    elif not getattr(values, "quiet", False):
         command.show(document)
+        if command.network is not None:
+            show_network(*command.network(document, values))
     sys.stdout.flush()
     return _DONE
 
@@ -96,7 +99,8 @@ def _overview() -> str:
         "usage: fpnas COMMAND [options]\n\n"
         "Images and a budget in, a trained and exported network out.\n\n"
         f"commands:\n{commands}\n\n"
-        "`fpnas COMMAND --help` lists the options of a command; `fpnas --version` prints the version."
+        "`fpnas COMMAND --help` lists the options of a command; `fpnas --version` prints the version;\n"
+        "`fpnas --print_completion bash` (or zsh) prints what completes commands and options in a shell."
     )
 
 

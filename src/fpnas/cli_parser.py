@@ -38,7 +38,11 @@ class _HelpFormatter(DefaultHelpFormatter):
 
 
 class CommandParser(ArgumentParser):
-    """Parser of one command. Every problem is a UserError; options are accepted with dashes and underscores."""
+    """Parser of one command. Every problem is a UserError; options are accepted with dashes and underscores.
+
+    Attributes:
+        paths: names of the values that are paths.
+    """
 
     def __init__(self, command: str, description: str = "") -> None:
         super().__init__(
@@ -48,6 +52,7 @@ class CommandParser(ArgumentParser):
             allow_abbrev=False,
             default_env=False,
         )
+        self.paths = {"config"}
         self._command = command
         self._accepted: dict[str, str] = {}
         self._labels: dict[str, str] = {}
@@ -61,6 +66,8 @@ class CommandParser(ArgumentParser):
         field = name.lstrip("-").replace("-", "_")
         self._accepted[field] = accepted
         self._labels[field] = name if name.startswith("-") else options.get("metavar", name)
+        if plain is Path:
+            self.paths.add(field)
         if plain is bool:
             # nargs "?" accepts --quiet=true beside --quiet and --no-quiet.
             self.add_argument(name, action=ActionYesNo(no_prefix="no-"), nargs="?", **options)

@@ -1,31 +1,13 @@
 """The answers of the command line as tables for people; with `--json` none of this is used."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from fpnas.quantities import format_quantity
+from fpnas.text_table import print_table
 
-__all__ = ["show_cost", "show_figures", "show_predictions", "show_space", "show_spaces"]
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[str]], words: int = 1) -> None:
-    """Print a table whose first `words` columns are words and the others numbers."""
-    # Rich takes a tenth of a second to import, too much for --help.
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE, padding=0)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < words else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console()
-    # A file or a pipe has no width: nothing is folded there.
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(table)
+__all__ = ["show_cost", "show_figures", "show_network", "show_predictions", "show_space", "show_spaces"]
 
 
 def _text(name: str, value: Any) -> str:
@@ -44,20 +26,18 @@ def _approximate(digits: str) -> str:
 
 def show_figures(document: dict[str, Any]) -> None:
     """Names and values, one a line."""
-    _print_table(
-        "", ["", "value"], [[name.replace("_", " "), _text(name, value)] for name, value in document.items()], words=2
-    )
+    rows = [[name.replace("_", " "), _text(name, value)] for name, value in document.items()]
+    print_table("", ["", ""], rows, words=2)
 
 
 def show_spaces(document: list[dict[str, Any]]) -> None:
     """One row for every space."""
-    columns = ["space", "groups", "blocks", "architectures", "entropy, nats", "start K"]
+    columns = ["space", "groups, blocks", "architectures", "entropy, nats", "start K"]
     columns += ["input", "MACs min", "median", "max"]
     rows = [
         [
             space["name"],
-            str(space["groups"]),
-            str(space["blocks"]),
+            f"{space['groups']}, {space['blocks']}",
             _approximate(space["architectures"]),
             f"{space['entropy_nats']:.2f}",
             str(space["initial_samples"]),
@@ -66,7 +46,7 @@ def show_spaces(document: list[dict[str, Any]]) -> None:
         ]
         for space in document
     ]
-    _print_table("", columns, rows)
+    print_table("", columns, rows)
 
 
 def show_space(document: dict[str, Any]) -> None:
@@ -88,7 +68,7 @@ def show_space(document: dict[str, Any]) -> None:
         elif name != "rows":
             figures[name] = value
     show_figures(figures)
-    _print_table("", ["group", "repeat", "stride", *variables], rows, words=8)
+    print_table("", ["group", "repeat", "stride", *variables], rows, words=8)
 
 
 def _values(values: list[Any]) -> str:
@@ -102,40 +82,57 @@ def _values(values: list[Any]) -> str:
 
 def show_cost(document: dict[str, Any]) -> None:
     """A row for every part of a network, then the totals."""
-    columns = [
-        "part",
-        "kind",
-        "kernel",
-        "stride",
-        "activation",
-        "splits",
-        "widths",
-        "size",
-        "MACs",
-        "weights",
-        "params",
-    ]
+    columns = ["part", "kind", "activation", "splits", "widths", "size", "MACs", "params"]
     rows = []
     for part in document["blocks"]:
         widths = [part["in_channels"], part["hidden"], part["channels"]]
         rows.append(
             [
                 part["name"].removeprefix("block "),
-                part["kind"],
-                str(part["kernel"] or "-"),
-                str(part["stride"]),
+                part["kind"] if part["kernel"] < 2 else f"{part['kind']} {part['kernel']}",
                 part["activation"] or "-",
                 str(part["splits"] or "-"),
                 "-".join(str(width) for width in widths if width is not None),
                 f"{part['in_size']}-{part['out_size']}",
-                *(f"{part[column]:,}" for column in ("macs", "weights", "params")),
+                *(f"{part[column]:,}" for column in ("macs", "params")),
             ]
         )
-    rows.append(["total", *[""] * 7, *(f"{document[column]:,}" for column in ("macs", "weights", "params"))])
-    _print_table(f"{document['name']} at {document['input_size']} pixels", columns, rows, words=2)
+    rows.append(["total", *[""] * 5, *(f"{document[column]:,}" for column in ("macs", "params"))])
+    title = f"{_title(document['name'], document['input_size'])}, {document['weights']:,} weights"
+    print_table(title, columns, rows, words=3)
+
+
+def show_network(path: str | Path, searched: str | Path | None) -> None:
+    """What the network in a file chose: by groups of the search it is from, or by blocks where there was none."""
+    from fpnas.network_file import load_network
+    from fpnas.network_summary import describe_choices
+    from fpnas.runtime.run_directory import RunDirectory
+    from fpnas.space_file import load_space
+
+    spec = load_network(path)
+    groups = None
+    if searched is not None:
+        space = load_space(RunDirectory.open(searched, "search").space_path)
+        groups = [(group.name, group.repeat) for group in space.groups]
+    rows = describe_choices(spec, groups)
+    cells = []
+    for row in rows:
+        # What a bypassed group chose beside its channels has no effect.
+        chosen = ["bypassed", "", "", ""]
+        if row["kernel"]:
+            expansion = "-" if row["expansion"] is None else f"{row['expansion']:g}"
+            chosen = [str(row["kernel"]), row["activation"], str(row["splits"] or "-"), expansion]
+        cells.append([row["group"], *chosen, str(row["channels"]), str(row["blocks"]), f"{row['macs']:,}"])
+    cells.append(["total", *[""] * 6, f"{sum(row['macs'] for row in rows):,}"])
+    columns = ["group", "kernel", "activation", "splits", "expansion", "channels", "blocks", "MACs"]
+    print_table(_title(spec.name, spec.input_size), columns, cells, words=3)
+
+
+def _title(name: str, input_size: int) -> str:
+    return f"{name} at {input_size} pixels"
 
 
 def show_predictions(document: list[dict[str, Any]]) -> None:
     """The most probable class of every image."""
     rows = [[row["image"], row["class"], f"{100 * row['probability']:.1f}%"] for row in document]
-    _print_table("", ["image", "class", "probability"], rows, words=2)
+    print_table("", ["image", "class", "probability"], rows, words=2)

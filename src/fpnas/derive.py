@@ -9,13 +9,11 @@ from fpnas.cost.table import build_cost_table
 from fpnas.derivation import most_probable_within
 from fpnas.distribution import from_state_dict
 from fpnas.errors import UserError
-from fpnas.files import write_json_atomic
+from fpnas.files import check_file_place, write_json_atomic
+from fpnas.finished_search import open_finished_search
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
-from fpnas.runtime.run_directory import RunDirectory
-from fpnas.runtime.weights import load_weights
-from fpnas.space_file import load_space
 
 __all__ = ["DerivedNetwork", "derive_run"]
 
@@ -43,29 +41,22 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         UserError: no finished search, a space file that has changed since, a budget nothing fits, or a place that
             cannot be written.
     """
-    run = RunDirectory.open(path, "search")
     # Two files are written: what would stop the second must be known before the first.
-    if output is not None and output.is_dir():
-        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
-    if output is not None and not output.parent.is_dir():
-        raise UserError(f"--output {output}: {output.parent} is not a folder")
-    if not run.search_state_path.is_file():
-        raise UserError(f"run {path}: {run.search_state_path.name} is missing: the search has not ended")
-    space = load_space(run.space_path)
-    tensors, metadata = load_weights(run.search_state_path, "search state")
-    if metadata.get("space") != space.digest:
-        raise UserError(f"run {path}: {run.space_path.name} has changed since this search")
-    if metadata.get("learned") == "False":
+    if output is not None:
+        check_file_place(output, "--output")
+    search = open_finished_search(path, "run")
+    run, space = search.run, search.space
+    if search.metadata.get("learned") == "False":
         raise UserError(
             f"run {path}: strategy {run.config.get('strategy')} learns no distribution to derive from; "
             "a search with the wanted --target-macs is needed"
         )
-    if "distribution.logits" not in tensors:
+    if "distribution.logits" not in search.tensors:
         raise UserError(f"{run.search_state_path}: tensor distribution.logits is missing")
     state = {
-        "kind": metadata.get("distribution"),
+        "kind": search.metadata.get("distribution"),
         "cardinalities": space.cardinalities,
-        "logits": tensors["distribution.logits"],
+        "logits": search.tensors["distribution.logits"],
     }
     try:
         distribution = from_state_dict(state)

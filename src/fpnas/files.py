@@ -8,7 +8,15 @@ from typing import Any
 
 from fpnas.errors import UserError
 
-__all__ = ["read_json", "read_text", "write_bytes_atomic", "write_json_atomic", "write_text_atomic"]
+__all__ = [
+    "check_file_place",
+    "check_parent",
+    "read_json",
+    "read_text",
+    "write_bytes_atomic",
+    "write_json_atomic",
+    "write_text_atomic",
+]
 
 
 def read_text(path: str | os.PathLike[str], kind: str) -> str:
@@ -52,6 +60,19 @@ def read_json(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{kind} {path}: a JSON object is expected, found {type(value).__name__}")
     return value
+
+
+def check_parent(path: Path, option: str) -> None:
+    """UserError unless the folder is there that something is to be written into; `option` named it."""
+    if not path.parent.is_dir():
+        raise UserError(f"{option} {path}: {path.parent} is not a folder")
+
+
+def check_file_place(path: Path, option: str) -> None:
+    """UserError unless a file may get this name, as far as can be known before the work that fills it."""
+    if path.is_dir():
+        raise UserError(f"{option} {path}: is a folder; the name of a file is accepted")
+    check_parent(path, option)
 
 
 def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:

@@ -8,13 +8,11 @@ from torch import Tensor
 
 from fpnas.architecture import Architecture
 from fpnas.errors import UserError
+from fpnas.finished_search import open_finished_search
 from fpnas.model_folder import TrainedModel
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.supernet import SuperNet
-from fpnas.runtime.run_directory import RunDirectory
-from fpnas.runtime.weights import load_weights
 from fpnas.space import SearchSpace
-from fpnas.space_file import load_space
 
 __all__ = ["architecture_of", "weights_from_model", "weights_from_search"]
 
@@ -78,24 +76,19 @@ def weights_from_search(path: Path, spec: NetworkSpec, tensors_to_fit: Mapping[s
     Raises:
         UserError: no finished search, or a network that is not of its space.
     """
-    run = RunDirectory.open(path, "search")
-    if not run.search_state_path.is_file():
-        raise UserError(f"--from-search {path}: {run.search_state_path.name} is missing: the search has not ended")
-    space = load_space(run.space_path)
-    tensors, metadata = load_weights(run.search_state_path, "search state")
-    if metadata.get("space") != space.digest:
-        raise UserError(f"--from-search {path}: {run.space_path.name} has changed since this search")
+    search = open_finished_search(path, "--from-search")
+    space = search.space
     architecture = architecture_of(space, spec)
     if architecture is None:
         raise UserError(f"--from-search {path}: network {spec.name} is not of the space {space.name} it searched")
     prefix = "supernet."
-    shared = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    shared = {name.removeprefix(prefix): value for name, value in search.tensors.items() if name.startswith(prefix)}
     try:
         classes, channels = shared["classifier.weight"].shape[0], shared["stem.conv.weight"].shape[1]
         supernet = SuperNet(space, in_channels=channels, num_classes=classes)
         supernet.load_state_dict(shared)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{run.search_state_path}: not the shared weights of this space: {error}") from None
+        raise UserError(f"{search.run.search_state_path}: not the shared weights of this space: {error}") from None
     sliced = resolve(space, architecture, input_size=spec.input_size, in_channels=channels, num_classes=classes)
     extracted = supernet.extract(sliced).state_dict()
     return {name: value for name, value in extracted.items() if value.shape == tensors_to_fit[name].shape}

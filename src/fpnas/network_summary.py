@@ -1,12 +1,14 @@
 """A network in figures: what each of its parts is and costs."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from fpnas.cost.counts import network_cost
 from fpnas.network_spec import BlockSpec, NetworkSpec
 
-__all__ = ["describe_network"]
+__all__ = ["describe_choices", "describe_network"]
 
 
 def describe_network(spec: NetworkSpec) -> dict[str, Any]:
@@ -80,3 +82,43 @@ def _head(spec: NetworkSpec) -> dict[str, Any]:
         "in_size": spec.last_size,
         "out_size": 1,
     }
+
+
+def describe_choices(spec: NetworkSpec, groups: Iterable[tuple[str, int]] | None = None) -> list[dict[str, Any]]:
+    """What a network's groups chose, and what they cost.
+
+    Args:
+        spec: the network.
+        groups: name and number of blocks of each group; when left out, blocks that follow one another and chose alike
+            make a group, which is called by their numbers.
+
+    Returns:
+        A row for the stem, every group and the head, plain values by name; `kernel` is 0 where a group is bypassed.
+    """
+    stem, *costs, head = (part.macs for part in network_cost(spec).parts)
+    fields = ("kernel", "activation", "splits", "expansion", "channels")
+    rows = []
+    first = 0
+    for name, number in _alike(spec) if groups is None else groups:
+        chosen = {field: getattr(spec.blocks[first], field) for field in fields}
+        rows.append({"group": name, "blocks": number, **chosen, "macs": sum(costs[first : first + number])})
+        first += number
+    ends = [
+        {"group": name, "blocks": 1, "expansion": None, **{field: part[field] for field in fields if field in part}}
+        for name, part in (("stem", _stem(spec)), ("head", _head(spec)))
+    ]
+    return [ends[0] | {"macs": stem}, *rows, ends[1] | {"macs": head}]
+
+
+def _alike(spec: NetworkSpec) -> Iterator[tuple[str, int]]:
+    """Numbers and number of the blocks that follow one another and chose alike."""
+    first = 1
+    for _, alike in groupby(spec.blocks, _chosen):
+        number = len(list(alike))
+        yield str(first) if number == 1 else f"{first}-{first + number - 1}", number
+        first += number
+
+
+def _chosen(block: BlockSpec) -> tuple[Any, ...]:
+    """What a block chose, as far as it has an effect."""
+    return (block.channels, block.kernel and (block.kernel, block.activation, block.splits, block.expansion))

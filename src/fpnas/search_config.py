@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fpnas.checks import check_choices, check_ranges
 from fpnas.quantities import parse_quantity
+from fpnas.run_options import RUN_CHOICES, RUN_RANGES
 
 __all__ = ["SearchConfig"]
 
@@ -51,7 +52,7 @@ class SearchConfig:
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
-        quiet: no progress on standard error.
+        quiet: no progress on standard error, and no table of the result.
     """
 
     data: str
@@ -103,7 +104,6 @@ class SearchConfig:
         self.target()
         check_ranges(
             self,
-            seed=(0, 2**31 - 1),
             epochs=(1, 10**6),
             warmup_epochs=(0, 10**6),
             batch_size=(2, 10**6),
@@ -115,18 +115,12 @@ class SearchConfig:
             likelihood_scale=(1e-6, 1e9),
             budget_floor=(0, 1),
             joint_from=(0, 1),
-            max_images=(1, 10**12),
-            image_size=(1, 4096),
-            workers=(0, 256),
-            checkpoint_every=(0, 1e6),
-            threads=(1, 1024),
+            **RUN_RANGES,
         )
         check_choices(
             self,
             budget=("condition", "hinge"),
             weight_step=("resample", "all"),
-            device=("auto", "cpu", "cuda"),
-            precision=("fp32", "bf16", "fp16"),
             parallel=("data", "samples"),
-            on_bad_image=("error", "skip"),
+            **RUN_CHOICES,
         )

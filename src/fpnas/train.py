@@ -25,7 +25,8 @@ from fpnas.train_config import TrainConfig
 from fpnas.train_loop import TrainLoop
 from fpnas.train_result import TrainResult, read_result, write_result
 from fpnas.training.augment import normalise
-from fpnas.training.data import DataSet, data_identity, iterate
+from fpnas.training.batches import iterate
+from fpnas.training.data import DataSet, data_identity
 from fpnas.training.evaluation import recalibrate_batch_norm
 from fpnas.training.load import load_data
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fpnas.checks import check_choices, check_ranges
 from fpnas.errors import UserError
+from fpnas.run_options import RUN_CHOICES, RUN_RANGES
 
 __all__ = ["TrainConfig"]
 
@@ -52,7 +53,7 @@ class TrainConfig:
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
-        quiet: no progress on standard error.
+        quiet: no progress on standard error, and no table of the result.
     """
 
     data: str
@@ -98,7 +99,6 @@ class TrainConfig:
         """Raises UserError for a value that no training can work with: option, value, what is accepted."""
         check_ranges(
             self,
-            seed=(0, 2**31 - 1),
             epochs=(1, 10**6),
             warmup_epochs=(0, self.epochs),
             batch_size=(2, 10**6),
@@ -116,20 +116,14 @@ class TrainConfig:
             drop_path=(0, 0.99),
             distillation_weight=(0, 1),
             distillation_temperature=(0.01, 1000),
-            max_images=(1, 10**12),
-            image_size=(1, 4096),
-            workers=(0, 256),
-            checkpoint_every=(0, 1e6),
-            threads=(1, 1024),
+            **RUN_RANGES,
         )
         check_choices(
             self,
             optimizer=("sgd", "rmsprop", "adamw"),
             schedule=("cosine", "exponential"),
-            device=("auto", "cpu", "cuda"),
-            precision=("fp32", "bf16", "fp16"),
             parallel=("data",),
-            on_bad_image=("error", "skip"),
+            **RUN_CHOICES,
         )
         if (self.mixup or self.cutmix) and self.batch_size % 2:
             raise UserError(

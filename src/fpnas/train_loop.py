@@ -15,7 +15,8 @@ from fpnas.runtime.progress import Progress
 from fpnas.runtime.setup import generator_for, library_randomness, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.training.batch_augment import AugmentOptions, BatchAugment
-from fpnas.training.data import BatchStream, DataSet
+from fpnas.training.batches import BatchStream
+from fpnas.training.data import DataSet
 from fpnas.training.distillation import distillation_loss, load_teacher
 from fpnas.training.evaluation import Accuracy, accuracy, normalised_batches
 from fpnas.training.optim import (

@@ -1,6 +1,11 @@
 """Progress on standard error: nothing on standard output, nothing when quiet, few lines in a log file."""
 
+import re
+import subprocess
+import sys
+
 import pytest
+from terminals import COLOUR, at_terminal, seen, undecided_environment
 
 from fpnas.runtime import progress as module
 from fpnas.runtime.progress import Progress
@@ -58,13 +63,33 @@ def test_quiet(capfd: Captured) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_terminal_gets_a_bar_on_standard_error(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    with Progress(2) as progress:
-        progress.update(1, loss=0.5)
-        progress.update(2)
-    output, errors = capfd.readouterr()
-    assert output == ""
-    assert "2/2" in errors and "loss 0.5" in errors
+SCRIPT = """
+from fpnas.runtime.progress import Progress
+with Progress(20000) as progress:
+    for step in (1, 2, 19999, 20000):
+        progress.update(step, nats=38.123, K=9, macs_of_target=0.95123, top1=45.678)
+"""
+
+
+def test_a_terminal_gets_a_bar_with_time_left_and_figures_within_its_width() -> None:
+    code, written = at_terminal([sys.executable, "-c", SCRIPT], columns=80)
+    lines = [line for line in seen(written) if line.strip()]
+    assert code == 0 and all(len(line) <= 80 for line in lines), lines
+    assert re.fullmatch(
+        r"━+ 20000/20000 \d:\d\d:\d\d left nats 38.12  K 9  macs_of_target 0.9512  top1 45.6\S+ *", lines[-1]
+    )
+    assert COLOUR.search(written)
+    assert not COLOUR.search(at_terminal([sys.executable, "-c", SCRIPT], NO_COLOR="1")[1])
+
+
+def test_a_terminal_that_knows_no_codes_gets_lines() -> None:
+    _, written = at_terminal([sys.executable, "-c", SCRIPT], TERM="dumb")
+    assert "\x1b" not in written and "━" not in written
+    assert "step 20000/20000  0:00:00 left  nats 38.12  K 9" in written
+
+
+def test_a_pipe_gets_lines_even_where_colours_are_asked_for() -> None:
+    environment = undecided_environment() | {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    ran = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert ran.stderr == "step 20000/20000  0:00:00 left  nats 38.12  K 9  macs_of_target 0.9512  top1 45.68\n"

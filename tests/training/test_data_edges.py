@@ -11,7 +11,8 @@ from PIL import Image
 
 from fpnas.errors import UserError
 from fpnas.training import fashion_mnist, folders, timm_data
-from fpnas.training.data import DataSet, ImageSource, iterate
+from fpnas.training.batches import iterate
+from fpnas.training.data import DataSet, ImagesInMemory, ImageSource
 from fpnas.training.folders import StreamedImages, read_image
 from fpnas.training.load import load_data
 
@@ -163,3 +164,8 @@ def test_timm_without_one_readable_image(cache: Path) -> None:
         path.write_bytes(b"no image")
     with pytest.raises(UserError, match=f"--data {NAME}: .*no image of it can be read"):
         load_data(NAME, default_image_size=7, on_bad_image="skip")
+
+
+def test_images_and_labels_must_be_as_many() -> None:
+    with pytest.raises(ValueError, match="3 images and 2 labels"):
+        ImagesInMemory(torch.zeros(3, 1, 2, 2), torch.zeros(2))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fpnas.errors import UserError
 from fpnas.training import folders
-from fpnas.training.data import iterate
+from fpnas.training.batches import iterate
 from fpnas.training.folders import load_images, read_image, scan_folder
 
 BOTH = ("train", "val")

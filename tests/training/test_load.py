@@ -10,7 +10,8 @@ from pictures import class_folders, idx_bytes, idx_folder, picture, pixels
 
 from fpnas.errors import UserError
 from fpnas.training import fashion_mnist, folders
-from fpnas.training.data import DataSet, iterate
+from fpnas.training.batches import iterate
+from fpnas.training.data import DataSet
 from fpnas.training.folders import read_image
 from fpnas.training.load import load_data
 

@@ -11,7 +11,7 @@ from pictures import class_folders
 from torch import Tensor
 
 from fpnas.training import folders
-from fpnas.training.data import BatchStream, iterate
+from fpnas.training.batches import BatchStream, iterate
 from fpnas.training.folders import StreamedImages, read_image
 from fpnas.training.load import load_data
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from fpnas.errors import UserError
 from fpnas.training import folders, timm_data
-from fpnas.training.data import DataSet, iterate
+from fpnas.training.batches import iterate
+from fpnas.training.data import DataSet
 from fpnas.training.folders import read_image
 from fpnas.training.load import load_data
 

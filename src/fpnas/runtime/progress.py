@@ -1,11 +1,13 @@
 """How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere."""
 
+import sys
 import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from fpnas.errors import tell
 
@@ -31,11 +33,14 @@ class Progress:
         self._bar: Bar | None = None
         self._started = self._last_line = time.monotonic()
         console = Console(stderr=True)
-        if not quiet and console.is_terminal:
+        # Rich takes a file for a terminal where FORCE_COLOR asks for colours; a bar would fill it.
+        if not quiet and sys.stderr.isatty() and console.is_interactive:
             columns = (
                 BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                # Where it is narrow the bar gives way, not the numbers.
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(table_column=Column(no_wrap=True)),
+                TextColumn("left"),
                 TextColumn("{task.fields[figures]}", markup=False),
             )
             # Redirecting would send what is printed for --json through the bar's console.

@@ -8,7 +8,7 @@ from fpnas.sampling import FixedSamples
 from fpnas.space import SearchSpace
 from fpnas.strategies.base import StrategySettings
 from fpnas.strategies.fp_nas import FpNas
-from fpnas.strategies.fp_nas_paper import PAPER_LOGIT_TRAVEL
+from fpnas.strategies.fp_nas_paper import paper_form
 
 __all__ = ["PARSEC_SAMPLES", "build"]
 
@@ -17,13 +17,4 @@ PARSEC_SAMPLES = 14
 
 def build(space: SearchSpace, settings: StrategySettings) -> FpNas:
     """PARSEC for a number of steps; of the other settings none is looked at but an explicit rate."""
-    return FpNas(
-        space,
-        number_of_samples=FixedSamples(PARSEC_SAMPLES),
-        learning_rate=settings.learning_rate or PAPER_LOGIT_TRAVEL / settings.learning_steps,
-        paced=False,
-        likelihood_scale=1.0,
-        budget_floor=None,
-        resample=False,
-        joint_from=0.0,
-    )
+    return paper_form(space, settings, FixedSamples(PARSEC_SAMPLES), joint_from=0.0)

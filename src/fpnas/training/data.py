@@ -1,40 +1,17 @@
-"""Images for search and training: what `--data` names, in class-balanced parts and in batches.
+"""Images for search and training: what `--data` names.
 
-Images are held as uint8 in memory wherever they fit, so that a batch is one index operation; folders too large for
-that are decoded ahead of the loop by threads.
+Images are held as uint8 in memory wherever they fit, so that a batch is one index operation.
 """
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from fpnas.errors import UserError
-from fpnas.runtime.processes import WHOLE, Share
-
-__all__ = [
-    "Batch",
-    "BatchStream",
-    "DataSet",
-    "ImageSource",
-    "ImagesInMemory",
-    "class_balanced_halves",
-    "class_balanced_subset",
-    "data_identity",
-    "data_set",
-    "download_folder",
-    "iterate",
-    "usual_shift",
-]
-
-Batch = tuple[Tensor, Tensor]
+__all__ = ["DataSet", "ImageSource", "ImagesInMemory", "data_identity", "data_set", "download_folder", "usual_shift"]
 
 
 class ImageSource(Protocol):
@@ -149,154 +126,3 @@ def data_set(name: str, class_names: tuple[str, ...], in_channels: int, image_si
     statistics = {"mean": (0.5,) * in_channels, "std": (0.5,) * in_channels}
     usual = {"flip": True, "shift": usual_shift(image_size)}
     return DataSet(name, class_names, in_channels, image_size, **(statistics | usual | others))
-
-
-def _shuffled_classes(labels: Tensor, seed: int) -> list[Tensor]:
-    """Indices of each class that occurs, shuffled."""
-    generator = torch.Generator().manual_seed(seed)
-    members = (torch.nonzero(labels == label).flatten() for label in labels.unique())
-    return [indices[torch.randperm(len(indices), generator=generator)] for indices in members]
-
-
-def class_balanced_halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Two halves that share each class evenly; the odd images of classes go to the halves in turn.
-
-    Args:
-        labels: shape (N,).
-        seed: decides who goes where.
-
-    Returns:
-        Sorted, disjoint indices that together cover all images.
-    """
-    first, second, odd = [], [], 0
-    for indices in _shuffled_classes(labels, seed):
-        middle = (len(indices) + odd) // 2
-        odd = (odd + len(indices)) % 2
-        first.append(indices[:middle])
-        second.append(indices[middle:])
-    return torch.cat(first).sort().values, torch.cat(second).sort().values
-
-
-def class_balanced_subset(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Sorted indices of a subset that has every class as evenly as the images allow.
-
-    Raises:
-        UserError: fewer images than classes are asked for.
-    """
-    if count >= len(labels):
-        return torch.arange(len(labels))
-    classes = _shuffled_classes(labels, seed)
-    if count < len(classes):
-        raise UserError(f"--max-images {count}: the data have {len(classes)} classes; that many or more are accepted")
-    taken = [0] * len(classes)
-    remaining = count
-    while remaining:
-        open_classes = [index for index, members in enumerate(classes) if taken[index] < len(members)]
-        share = max(1, remaining // len(open_classes))
-        for index in open_classes[:remaining]:
-            more = min(share, len(classes[index]) - taken[index], remaining)
-            taken[index] += more
-            remaining -= more
-    return torch.cat([members[:number] for members, number in zip(classes, taken, strict=True)]).sort().values
-
-
-def _batches(source: ImageSource, index_batches: Iterator[Tensor], workers: int) -> Iterator[Batch]:
-    """Batches for lists of indices, decoded ahead by threads where there is something to decode."""
-    if source.in_memory or workers == 0:
-        for indices in index_batches:
-            yield source.batch(indices), source.labels[indices]
-        return
-    pool = ThreadPoolExecutor(workers)
-    pending: deque[tuple[Tensor, Future[Tensor]]] = deque()
-    try:
-        for indices in index_batches:
-            pending.append((indices, pool.submit(source.batch, indices)))
-            if len(pending) > 2 * workers:
-                ready, future = pending.popleft()
-                yield future.result(), source.labels[ready]
-        for ready, future in pending:
-            yield future.result(), source.labels[ready]
-    finally:
-        # Who stops early, as an endless stream always does, need not wait for what is still to be decoded.
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def iterate(
-    source: ImageSource,
-    batch_size: int,
-    indices: Tensor | None = None,
-    workers: int = 0,
-    share: Share = WHOLE,
-) -> Iterator[Batch]:
-    """Batches of images and labels in order, the last one smaller; of all images or those at `indices`.
-
-    A share is of the batches, not of each batch.
-    """
-    indices = torch.arange(len(source)) if indices is None else indices
-    return _batches(source, iter(indices.split(batch_size)[share.index :: share.count]), workers)
-
-
-def _passes(
-    indices: Tensor, batch_size: int, generator: torch.Generator, share: Share, repeats: int
-) -> Iterator[Tensor]:
-    """Indices of a share of full batches without an end, in another order for every pass."""
-    # No method of the stream: that would refer back to it, and its threads would outlive it.
-    full = len(indices) // batch_size * batch_size
-    while True:
-        order = indices[torch.randperm(len(indices), generator=generator)].repeat_interleave(repeats)
-        for batch in order[:full].split(batch_size):
-            yield batch[share.of(batch_size)]
-
-
-class BatchStream:
-    """Endless full batches, reshuffled for every pass.
-
-    Args:
-        source: the images.
-        indices: those to draw from.
-        batch_size: images of a batch; the rest of a pass is dropped.
-        generator: decides the order.
-        workers: threads that decode ahead.
-        option: what sets the batch size, for the message.
-        share: of each batch, that is delivered.
-        repeats: times that an image is in its batch, each time varied anew (repeated augmentation, Hoffer et al.,
-            2020); a pass is as long as without, and sees that share of the images.
-
-    Attributes:
-        taken: batches so far.
-
-    Raises:
-        UserError: a batch is larger than what there is to draw from.
-    """
-
-    def __init__(
-        self,
-        source: ImageSource,
-        indices: Tensor,
-        batch_size: int,
-        generator: torch.Generator,
-        workers: int = 0,
-        option: str = "--batch-size",
-        share: Share = WHOLE,
-        repeats: int = 1,
-    ) -> None:
-        if batch_size > len(indices):
-            raise UserError(
-                f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
-            )
-        self.taken = 0
-        self._index_batches = _passes(indices, batch_size, generator, share, repeats)
-        self._iterator = _batches(source, self._index_batches, workers)
-
-    def next(self) -> Batch:
-        """The next batch: uint8 images (B, C, H, W) and labels (B,)."""
-        self.taken += 1
-        return next(self._iterator)
-
-    def skip(self, batches: int) -> None:
-        """Leave out the first batches, without loading them; before any was taken."""
-        if self.taken:
-            raise ValueError(f"skip after {self.taken} batches: only a fresh stream can skip")
-        self.taken = batches
-        for _ in range(batches):
-            next(self._index_batches)

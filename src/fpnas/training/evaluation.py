@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fpnas.runtime.processes import WHOLE, Processes, Share
 from fpnas.training.augment import normalise, to_device
-from fpnas.training.data import Batch, ImageSource, iterate
+from fpnas.training.batches import Batch, iterate
+from fpnas.training.data import ImageSource
 
 __all__ = ["Accuracy", "accuracy", "normalised_batches", "recalibrate_batch_norm"]
 

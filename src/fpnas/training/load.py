@@ -11,15 +11,9 @@ from torch.nn.functional import interpolate
 
 from fpnas.errors import UserError
 from fpnas.training import folders
-from fpnas.training.data import (
-    DataSet,
-    ImagesInMemory,
-    ImageSource,
-    class_balanced_subset,
-    data_set,
-    iterate,
-    usual_shift,
-)
+from fpnas.training.batches import iterate
+from fpnas.training.class_balance import class_balanced_subset
+from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, usual_shift
 from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, find_fashion_mnist, idx_path
 from fpnas.training.timm_data import TIMM_PREFIXES, timm_data
 

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from fpnas.training.augment import normalise, to_device
-from fpnas.training.data import DataSet, iterate
+from fpnas.training.batches import iterate
+from fpnas.training.data import DataSet
 
 __all__ = ["Mistakes", "WrongImage", "find_mistakes"]
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from fpnas.runtime.processes import WHOLE, Share
 from fpnas.runtime.setup import generator_for
 from fpnas.training.augment import Augment, normalise, to_device
-from fpnas.training.data import Batch, BatchStream, DataSet, class_balanced_halves, iterate
+from fpnas.training.batches import Batch, BatchStream, iterate
+from fpnas.training.class_balance import class_balanced_halves
+from fpnas.training.data import DataSet
 
 __all__ = ["SearchImages"]
 

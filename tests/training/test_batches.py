@@ -1,27 +1,12 @@
-"""Parts of the images by plain counting; batches, ahead of the loop or not, against single look-ups."""
-
-from collections import Counter
+"""Batches, ahead of the loop or not, against single look-ups."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.training.data import (
-    BatchStream,
-    ImagesInMemory,
-    class_balanced_halves,
-    class_balanced_subset,
-    iterate,
-)
-
-UNEVEN = (7, 4, 1, 9, 2, 5)
-"""Images of each class: odd and even numbers, and a class of one image."""
-
-
-def shuffled_labels(counts: tuple[int, ...] = UNEVEN) -> Tensor:
-    labels = torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
-    return labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))]
+from fpnas.training.batches import BatchStream, iterate
+from fpnas.training.data import ImagesInMemory
 
 
 def numbered(count: int) -> ImagesInMemory:
@@ -42,66 +27,6 @@ class Streamed:
 
     def batch(self, indices: Tensor) -> Tensor:
         return self._source.batch(indices)
-
-
-def test_images_and_labels_must_be_as_many() -> None:
-    with pytest.raises(ValueError, match="3 images and 2 labels"):
-        ImagesInMemory(torch.zeros(3, 1, 2, 2), torch.zeros(2))
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_halves_are_disjoint_cover_all_and_share_each_class(seed: int) -> None:
-    labels = shuffled_labels()
-    halves = class_balanced_halves(labels, seed)
-    assert sorted(torch.cat(halves).tolist()) == list(range(len(labels)))
-    assert abs(len(halves[0]) - len(halves[1])) <= 1
-    first, second = (Counter(labels[half].tolist()) for half in halves)
-    assert all(abs(first[label] - second[label]) <= 1 for label in range(len(UNEVEN)))
-    for half in halves:
-        assert half.tolist() == sorted(half.tolist())
-
-
-def test_the_seed_alone_decides_the_halves() -> None:
-    labels = shuffled_labels((50, 50))
-    halves = []
-    for seed, ambient in ((0, 0), (0, 1), (1, 0)):
-        torch.manual_seed(ambient)
-        halves.append(class_balanced_halves(labels, seed)[0])
-    assert torch.equal(halves[0], halves[1]) and not torch.equal(halves[0], halves[2])
-
-
-def test_every_image_comes_into_either_half() -> None:
-    labels = shuffled_labels((6, 6))
-    in_first = torch.zeros(len(labels))
-    for seed in range(400):
-        in_first[class_balanced_halves(labels, seed)[0]] += 1
-    # Binomial(400, 1/2): standard deviation 10.
-    assert ((in_first - 200).abs() < 45).all(), in_first
-
-
-@pytest.mark.parametrize("count", range(len(UNEVEN), sum(UNEVEN)))
-def test_subset_is_as_even_as_the_images_allow(count: int) -> None:
-    labels = shuffled_labels()
-    kept = class_balanced_subset(labels, count, seed=0)
-    assert len(kept.unique()) == count and kept.tolist() == sorted(kept.tolist())
-    taken = Counter(labels[kept].tolist())
-    # Even means: whoever has less than the most, by more than one, has nothing left.
-    most = max(taken.values())
-    assert all(taken[label] >= min(available, most - 1) for label, available in enumerate(UNEVEN))
-
-
-def test_subset_of_everything_and_of_too_few() -> None:
-    labels = shuffled_labels()
-    for count in (len(labels), len(labels) + 1, 10**12):
-        assert torch.equal(class_balanced_subset(labels, count, seed=0), torch.arange(len(labels)))
-    with pytest.raises(UserError, match=r"^--max-images 5: .* 6 classes; .*accepted$"):
-        class_balanced_subset(labels, len(UNEVEN) - 1, seed=0)
-
-
-def test_the_seed_decides_the_subset() -> None:
-    labels = shuffled_labels((50, 50))
-    first, again, other = (class_balanced_subset(labels, 20, seed).tolist() for seed in (0, 0, 1))
-    assert first == again != other
 
 
 @pytest.mark.parametrize(("images", "batch_size"), [(12, 4), (13, 4), (7, 7), (9, 2)])

@@ -1,0 +1,59 @@
+"""`fpnas cost`."""
+
+from typing import Any
+
+from fpnas.builtin_files import find_network
+from fpnas.checks import check_ranges
+from fpnas.cli_parser import CommandParser
+from fpnas.cli_tables import show_cost
+from fpnas.commands.base import Command, add_input_size
+from fpnas.errors import UserError
+
+__all__ = ["COMMAND"]
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add("file", metavar="FILE", help="a network or architecture file, or a built-in network's name")
+    parser.add(
+        "--space",
+        str | None,
+        default=None,
+        help="of an architecture file: a built-in space or a TOML file; when left out, the space.toml beside it, as "
+        "searches leave it, or the built-in space it names",
+    )
+    add_input_size(parser)
+
+
+def _run(arguments: Any) -> dict[str, Any]:
+    check_ranges(arguments, input_size=(1, 4096))
+    from fpnas.architecture import ARCHITECTURE_FORMAT, architecture_from_json
+    from fpnas.files import read_json
+    from fpnas.network_file import network_from_json
+    from fpnas.network_spec import resolve
+    from fpnas.network_summary import describe_network
+    from fpnas.space_file import load_space
+
+    path = find_network(arguments.file)
+    content = read_json(path, "network file")
+    where = f"network file {path}"
+    kind = content.get("format")
+    # Of an architecture file with another version, the message should still be one about architectures.
+    if isinstance(kind, str) and kind.partition("/")[0] == ARCHITECTURE_FORMAT.partition("/")[0]:
+        where = f"architecture file {path}"
+        name = content.get("space")
+        if not isinstance(name, str):
+            raise UserError(f"{where}: space = {name}: a search space's name is expected")
+        beside = path.with_name("space.toml")
+        try:
+            space = load_space(arguments.space or (beside if beside.is_file() else name))
+        except UserError as error:
+            raise UserError(f"{where}: {error}; --space names a file") from None
+        spec = resolve(space, architecture_from_json(space, content, where))
+    else:
+        spec = network_from_json(content, where)
+    if arguments.input_size is not None:
+        spec = spec.at_input_size(arguments.input_size)
+    return describe_network(spec)
+
+
+COMMAND = Command("count what a network costs, block by block", _add_arguments, _run, show_cost)

@@ -1,0 +1,45 @@
+"""`fpnas report`, and the page that a run keeps up to date by itself."""
+
+from pathlib import Path
+from typing import Any
+
+from fpnas.checks import check_ranges
+from fpnas.cli_parser import CommandParser
+from fpnas.cli_tables import show_figures
+from fpnas.commands.base import Command
+from fpnas.errors import first_line, tell
+
+__all__ = ["COMMAND", "keep_report"]
+
+
+def keep_report(run: Path) -> None:
+    """The run's page as it is now, beside its record."""
+    from fpnas.report.page import write_report
+
+    try:
+        write_report([run], run / "report.html")
+    except Exception as error:  # no picture of a run is worth the run
+        tell(f"fpnas: {run / 'report.html'}: cannot be written: {first_line(error)}")
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add("runs", str, metavar="RUN", nargs="+", help="--output of searches and trainings")
+    parser.add("--output", Path, default=Path("report.html"), help="the HTML file to write")
+    parser.add("--live", bool, default=False, help="serve the page to this machine, up to date, instead of writing it")
+    parser.add("--port", int, default=0, help="to serve on; any free one for 0")
+
+
+def _run(arguments: Any) -> dict[str, Any]:
+    check_ranges(arguments, port=(0, 65535))
+    paths = [Path(path) for path in arguments.runs]
+    if arguments.live:
+        from fpnas.report.live import serve
+
+        serve(paths, arguments.port)
+    from fpnas.report.page import write_report
+
+    write_report(paths, arguments.output)
+    return {"output": str(arguments.output), "bytes": arguments.output.stat().st_size}
+
+
+COMMAND = Command("write a page about runs, or serve it", _add_arguments, _run, show_figures)

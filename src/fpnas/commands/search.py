@@ -1,0 +1,44 @@
+"""`fpnas search`."""
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from fpnas.cli_parser import CommandParser
+from fpnas.cli_tables import show_figures
+from fpnas.commands.base import Command, configuration_of
+from fpnas.commands.report import keep_report
+from fpnas.errors import tell
+from fpnas.launcher import rank
+from fpnas.search_config import SearchConfig
+
+__all__ = ["COMMAND"]
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add_configuration(SearchConfig)
+
+
+def _run(arguments: Any) -> dict[str, Any]:
+    config = configuration_of(SearchConfig, arguments)
+    config.target_macs = str(config.target_macs)
+    config.validate()
+    from fpnas.runtime.run_directory import RunDirectory
+    from fpnas.search import CONVERGED_NATS, run_search
+
+    result = run_search(config, after_epoch=keep_report)
+    if not result.converged and not rank():
+        tell(
+            f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
+            f"{CONVERGED_NATS:g} are expected; more --epochs may help"
+        )
+    run = RunDirectory(config.output, "search", asdict(config))
+    figures = {field.name: getattr(result, field.name) for field in fields(result)}
+    files = {"output": str(run.path), "architecture": str(run.architecture_path), "network": str(run.network_path)}
+    return figures | files
+
+
+def _network(document: dict[str, Any], arguments: Any) -> tuple[str, str]:
+    return document["network"], document["output"]
+
+
+COMMAND = Command("search a network for data and a budget", _add_arguments, _run, show_figures, _network)

@@ -1,0 +1,41 @@
+"""`fpnas train`."""
+
+from pathlib import Path
+from typing import Any
+
+from fpnas.builtin_files import find_network
+from fpnas.cli_parser import CommandParser
+from fpnas.cli_tables import show_figures
+from fpnas.commands.base import Command, configuration_of
+from fpnas.commands.report import keep_report
+from fpnas.train_config import TrainConfig
+
+__all__ = ["COMMAND"]
+
+
+def _add_arguments(parser: CommandParser) -> None:
+    parser.add(
+        "network_file",
+        metavar="FILE",
+        help="a network file, a built-in network's name, or a model folder, whose weights are the start",
+    )
+    parser.add_configuration(TrainConfig)
+
+
+def _run(arguments: Any) -> dict[str, Any]:
+    config = configuration_of(TrainConfig, arguments)
+    config.validate()
+    given = Path(arguments.network_file)
+    source = given if given.is_dir() else find_network(arguments.network_file)
+    from fpnas.train import run_train
+
+    result = run_train(source, config, after_epoch=keep_report)
+    figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
+    return figures | {"output": str(config.output)}
+
+
+def _network(document: dict[str, Any], arguments: Any) -> tuple[Path, None]:
+    return Path(document["output"]) / "network.json", None
+
+
+COMMAND = Command("train a network, from scratch or from other weights", _add_arguments, _run, show_figures, _network)

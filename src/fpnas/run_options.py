@@ -1,0 +1,18 @@
+"""What the options that a search and a training share accept."""
+
+__all__ = ["RUN_CHOICES", "RUN_RANGES"]
+
+RUN_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**31 - 1),
+    "max_images": (1, 10**12),
+    "image_size": (1, 4096),
+    "workers": (0, 256),
+    "threads": (1, 1024),
+    "checkpoint_every": (0, 1e6),
+}
+
+RUN_CHOICES = {
+    "device": ("auto", "cpu", "cuda"),
+    "precision": ("fp32", "bf16", "fp16"),
+    "on_bad_image": ("error", "skip"),
+}

@@ -1,0 +1,121 @@
+"""Batches of images and labels: once through in order, or shuffled without an end.
+
+What has to be decoded is decoded ahead of the loop by threads.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from fpnas.errors import UserError
+from fpnas.runtime.processes import WHOLE, Share
+from fpnas.training.data import ImageSource
+
+__all__ = ["Batch", "BatchStream", "iterate"]
+
+Batch = tuple[Tensor, Tensor]
+
+
+def _batches(source: ImageSource, index_batches: Iterator[Tensor], workers: int) -> Iterator[Batch]:
+    """Batches for lists of indices, decoded ahead by threads where there is something to decode."""
+    if source.in_memory or workers == 0:
+        for indices in index_batches:
+            yield source.batch(indices), source.labels[indices]
+        return
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[tuple[Tensor, Future[Tensor]]] = deque()
+    try:
+        for indices in index_batches:
+            pending.append((indices, pool.submit(source.batch, indices)))
+            if len(pending) > 2 * workers:
+                ready, future = pending.popleft()
+                yield future.result(), source.labels[ready]
+        for ready, future in pending:
+            yield future.result(), source.labels[ready]
+    finally:
+        # Who stops early, as an endless stream always does, need not wait for what is still to be decoded.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def iterate(
+    source: ImageSource,
+    batch_size: int,
+    indices: Tensor | None = None,
+    workers: int = 0,
+    share: Share = WHOLE,
+) -> Iterator[Batch]:
+    """Batches of images and labels in order, the last one smaller; of all images or those at `indices`.
+
+    A share is of the batches, not of each batch.
+    """
+    indices = torch.arange(len(source)) if indices is None else indices
+    return _batches(source, iter(indices.split(batch_size)[share.index :: share.count]), workers)
+
+
+def _passes(
+    indices: Tensor, batch_size: int, generator: torch.Generator, share: Share, repeats: int
+) -> Iterator[Tensor]:
+    """Indices of a share of full batches without an end, in another order for every pass."""
+    # No method of the stream: that would refer back to it, and its threads would outlive it.
+    full = len(indices) // batch_size * batch_size
+    while True:
+        order = indices[torch.randperm(len(indices), generator=generator)].repeat_interleave(repeats)
+        for batch in order[:full].split(batch_size):
+            yield batch[share.of(batch_size)]
+
+
+class BatchStream:
+    """Endless full batches, reshuffled for every pass.
+
+    Args:
+        source: the images.
+        indices: those to draw from.
+        batch_size: images of a batch; the rest of a pass is dropped.
+        generator: decides the order.
+        workers: threads that decode ahead.
+        option: what sets the batch size, for the message.
+        share: of each batch, that is delivered.
+        repeats: times that an image is in its batch, each time varied anew (repeated augmentation, Hoffer et al.,
+            2020); a pass is as long as without, and sees that share of the images.
+
+    Attributes:
+        taken: batches so far.
+
+    Raises:
+        UserError: a batch is larger than what there is to draw from.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        indices: Tensor,
+        batch_size: int,
+        generator: torch.Generator,
+        workers: int = 0,
+        option: str = "--batch-size",
+        share: Share = WHOLE,
+        repeats: int = 1,
+    ) -> None:
+        if batch_size > len(indices):
+            raise UserError(
+                f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
+            )
+        self.taken = 0
+        self._index_batches = _passes(indices, batch_size, generator, share, repeats)
+        self._iterator = _batches(source, self._index_batches, workers)
+
+    def next(self) -> Batch:
+        """The next batch: uint8 images (B, C, H, W) and labels (B,)."""
+        self.taken += 1
+        return next(self._iterator)
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches, without loading them; before any was taken."""
+        if self.taken:
+            raise ValueError(f"skip after {self.taken} batches: only a fresh stream can skip")
+        self.taken = batches
+        for _ in range(batches):
+            next(self._index_batches)
