@@ -16,8 +16,8 @@ from unittest.mock import patch
 import torch
 
 from fpnas.runtime.keeper import RunKeeper
-from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
+from fpnas.supernet_search import run_search
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 EVERY = 200

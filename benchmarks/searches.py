@@ -31,10 +31,10 @@ from ground_truth import EPOCHS, SPACE, TARGET, append_line, claim, encode, load
 from fpnas.network_spec import NetworkSpec
 from fpnas.runtime.metrics import read_metrics
 from fpnas.sampling import AdaptiveSamples, FixedSamples
-from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace
 from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas_paper, parsec
+from fpnas.supernet_search import run_search
 
 Argument = TypeVar("Argument")
 TABLE = Path(__file__).with_suffix(".jsonl")
