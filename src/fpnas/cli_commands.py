@@ -6,7 +6,7 @@ PyTorch is imported by the functions that need it, so that `--help` and mistakes
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fpnas.builtin_files import find_network
 from fpnas.checks import check_choices, check_ranges
@@ -17,6 +17,9 @@ from fpnas.launcher import rank
 from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
 from fpnas.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from fpnas.runtime.callbacks import Moment
 
 __all__ = ["COMMANDS", "EXPORT_FORMATS", "Command"]
 
@@ -145,7 +148,7 @@ def _search(arguments: Any) -> dict[str, Any]:
     from fpnas.search_result import CONVERGED_NATS
     from fpnas.supernet_search import run_search
 
-    result = run_search(config, after_epoch=_keep_report)
+    result = run_search(config, callbacks=[_keep_report])
     if not result.converged and not rank():
         tell(
             f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
@@ -186,7 +189,7 @@ def _train(arguments: Any) -> dict[str, Any]:
     source = given if given.is_dir() else find_network(arguments.network_file)
     from fpnas.train import run_train
 
-    result = run_train(source, config, after_epoch=_keep_report)
+    result = run_train(source, config, callbacks=[_keep_report])
     figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
     return figures | {"output": str(config.output)}
 
@@ -246,8 +249,11 @@ def _export(arguments: Any) -> dict[str, Any]:
     return asdict(exported) | {"path": str(exported.path)}
 
 
-def _keep_report(run: Path) -> None:
-    """The run's page as it is now, beside its record."""
+def _keep_report(moment: "Moment") -> None:
+    """The run's page as it is after an epoch and at the end, beside its record."""
+    run = moment.run
+    if moment.kind == "step" or run is None:
+        return
     from fpnas.report.page import write_report
 
     try:

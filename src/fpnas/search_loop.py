@@ -155,7 +155,7 @@ class SearchLoop:
         with Progress(plan.total_steps, quiet=quiet, first_step=first) as progress:
             if first // plan.steps_per_epoch > self._epochs_recorded:  # stopped while it measured an epoch's end
                 self._end_epoch(first - 1, keeper, progress)
-            for step in range(first, plan.total_steps):
+            for step in keeper.steps_left():
                 try:
                     figures = self.step(step)
                 except FloatingPointError as error:
@@ -166,7 +166,7 @@ class SearchLoop:
                     keeper.step_done(step + 1, self.state_dict)
                 else:
                     self._end_epoch(step, keeper, progress)
-            with keeper.interruptible(plan.total_steps, self.state_dict):
+            with keeper.interruptible(keeper.steps_done, self.state_dict):
                 return conclude(self.derive())
 
     def step(self, step: int) -> dict[str, float]:

@@ -1,8 +1,7 @@
 """Searches by a supernet: a space, images and a budget in, the network found out."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +10,7 @@ from fpnas.architecture import Architecture
 from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
+from fpnas.runtime.callbacks import Callback
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, join_processes
@@ -18,7 +18,7 @@ from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import configure_threads, keep_kernels, pick_device
 from fpnas.search_config import SearchConfig
 from fpnas.search_loop import SearchLoop, SearchPlan
-from fpnas.search_result import CONVERGED_NATS, SearchResult, read_result, write_result
+from fpnas.search_result import CONVERGED_NATS, SearchResult, read_result, result_figures, write_result
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space, space_to_toml
 from fpnas.strategies import STRATEGIES, Strategy, StrategySettings
@@ -30,12 +30,12 @@ from fpnas.training.search_images import SearchImages
 __all__ = ["SearchResult", "build_strategy", "run_search", "search_supernet"]
 
 
-def run_search(config: SearchConfig, *, after_epoch: Callable[[Path], None] | None = None) -> SearchResult:
+def run_search(config: SearchConfig, *, callbacks: Sequence[Callback] = ()) -> SearchResult:
     """Search as the command line does: data and space by name, everything written to `config.output`.
 
     Args:
         config: of the search.
-        after_epoch: is given the run directory after every epoch and at the end.
+        callbacks: are shown the run after every step, every epoch and at the end, and may end it.
 
     Raises:
         UserError: whatever is wrong with the configuration, the files or the data. Nothing was written then.
@@ -54,7 +54,7 @@ def run_search(config: SearchConfig, *, after_epoch: Callable[[Path], None] | No
         on_bad_image=config.on_bad_image,
         parts=("train",),
     )
-    return search_supernet(space, dataset, config, write=True, after_epoch=after_epoch)
+    return search_supernet(space, dataset, config, write=True, callbacks=callbacks)
 
 
 def search_supernet(
@@ -63,7 +63,7 @@ def search_supernet(
     config: SearchConfig,
     *,
     write: bool = False,
-    after_epoch: Callable[[Path], None] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> SearchResult:
     """Search a space on a data set.
 
@@ -72,7 +72,7 @@ def search_supernet(
         dataset: only its training images are used, in two class-balanced halves.
         config: `data`, `space` and the loading options in it are not looked at.
         write: whether `config.output` becomes the run directory; else nothing is written.
-        after_epoch: is given the run directory after every epoch and at the end, in the process that has it.
+        callbacks: are shown the run after every step, every epoch and at the end, and may end it.
 
     Raises:
         UserError: a budget, an image size or a batch size that cannot be met; with `write`, a run that cannot go on.
@@ -134,6 +134,7 @@ def search_supernet(
             entropy_nats=entropy,
             converged=entropy < CONVERGED_NATS or not strategy.learns,
             supernet_top1=evaluator.score(found),
+            steps=keeper.steps_done,
             samples=loop.samples,
             forward_passes=trainer.forward_passes,
             backward_passes=trainer.backward_passes,
@@ -154,7 +155,6 @@ def search_supernet(
         prepare=prepare,
         write=lambda run, result: write_result(run, space, strategy, trainer.supernet, result),
         read=lambda run: read_result(run, space),
-        after_epoch=after_epoch,
     )
     return carry_out(
         lambda keeper: loop.run(keeper, lambda found: result_of(found, keeper)),
@@ -163,6 +163,9 @@ def search_supernet(
         identity={"--space": space.digest, **data_identity(replace(dataset, test=None))},
         total_steps=plan.total_steps,
         checkpoint_minutes=config.checkpoint_every,
+        callbacks=callbacks,
+        distribution=lambda: strategy.distribution,
+        figures=result_figures,
     )
 
 
