@@ -32,11 +32,11 @@ from fpnas.distribution import Factorized, Joint
 from fpnas.network_spec import resolve
 from fpnas.nn.activation_memory import saved_activation_bytes
 from fpnas.nn.supernet import SuperNet
-from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace, builtin_space_names
 from fpnas.space_file import load_space
 from fpnas.space_summary import uniform_costs
+from fpnas.supernet_search import run_search
 
 SEARCH_PIXELS = 32
 SEARCH_EPOCHS, STEPS_PER_EPOCH, SEARCH_BATCH = 5, 10, 16

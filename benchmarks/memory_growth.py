@@ -15,8 +15,8 @@ from unittest.mock import patch
 import torch
 
 from fpnas.runtime.keeper import RunKeeper
-from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
+from fpnas.supernet_search import run_search
 
 EVERY = 200
 

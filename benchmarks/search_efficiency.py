@@ -35,11 +35,11 @@ from fpnas.network_spec import resolve
 from fpnas.nn.activation_memory import saved_activation_bytes
 from fpnas.nn.masked import masked_forward
 from fpnas.nn.supernet import SuperNet
-from fpnas.search import search
 from fpnas.search_config import SearchConfig
 from fpnas.space_file import load_space
 from fpnas.strategies import STRATEGIES
 from fpnas.strategies.fp_nas_paper import PAPER_LOGIT_TRAVEL
+from fpnas.supernet_search import search_supernet
 from fpnas.training.load import load_data
 
 QUICK_EPOCHS, QUICK_STEPS, BATCH = 5, 8, 128
@@ -100,7 +100,7 @@ def search_quickly(strategy: str) -> dict[str, Any]:
         **QUICK_SETTINGS.get(strategy, {}),
     )
     dataset = load_data("fashion-mnist", max_images=2 * BATCH * QUICK_STEPS, seed=0, parts=("train",))
-    result = search(load_space(SPACE), dataset, config)
+    result = search_supernet(load_space(SPACE), dataset, config)
     return {
         "variant": strategy,
         "seed": config.seed,

@@ -31,12 +31,13 @@ from ground_truth import EPOCHS, SPACE, TARGET, encode, load_images, read_rows, 
 from rows import append_line, claim
 
 from fpnas.network_spec import NetworkSpec
+from fpnas.runtime.callbacks import Moment
 from fpnas.runtime.metrics import read_metrics
 from fpnas.sampling import AdaptiveSamples, FixedSamples
-from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace
 from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas_paper, parsec
+from fpnas.supernet_search import run_search
 
 Argument = TypeVar("Argument")
 TABLE = Path(__file__).with_suffix(".jsonl")
@@ -158,8 +159,13 @@ class ProcessorSeconds:
         self._path = path
         self._counted = time.process_time()
 
-    def __call__(self, _run: object) -> None:
-        """Count what was taken since the last call."""
+    def __call__(self, moment: Moment) -> None:
+        """Count what an epoch took, or what followed the last."""
+        if moment.kind != "step":
+            self.count()
+
+    def count(self) -> None:
+        """Count what was taken since the last time."""
         now = time.process_time()
         append_line(self._path, f"{now - self._counted:.2f}\n")
         self._counted = now
@@ -187,9 +193,9 @@ def search_and_train(plan: Plan) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     taken = ProcessorSeconds(folder / "seconds")
     try:
-        result = run_search(config, after_epoch=taken)
+        result = run_search(config, callbacks=[taken])
     except SystemExit:  # stopped between two epochs, with a checkpoint
-        taken(config.output)
+        taken.count()
         raise
     seconds = taken.total()
     epochs = [record for record in read_metrics(config.output / "metrics.jsonl") if "epoch" in record]

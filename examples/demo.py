@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fpnas.export import export_model
 from fpnas.predict import evaluate_model
-from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
+from fpnas.supernet_search import run_search
 from fpnas.train import run_train
 from fpnas.train_config import TrainConfig
 from fpnas.training.load import fashion_mnist_folder

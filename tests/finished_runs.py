@@ -10,8 +10,8 @@ import pytest
 from refusals import sound_network
 
 from fpnas.runtime.metrics import read_metrics
-from fpnas.search import run_search
 from fpnas.search_config import SearchConfig
+from fpnas.supernet_search import run_search
 from fpnas.train import run_train
 from fpnas.train_config import TrainConfig
 

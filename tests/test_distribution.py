@@ -205,3 +205,19 @@ def test_bad_arguments_are_refused() -> None:
             distribution.log_prob(torch.tensor([[[0, -1], [0, 0]]]))
         with pytest.raises(ValueError, match=r"expected \(K, 2, 2\)"):
             distribution.log_prob(torch.tensor([[0, 0], [0, 0]]))
+
+
+@pytest.mark.parametrize("kind", [Factorized, Joint])
+def test_a_copy_is_equal_and_goes_its_own_way(kind: type[Factorized] | type[Joint]) -> None:
+    first = random_distribution(kind, RAGGED)
+    first.entropy().backward()
+    second = first.copy()
+    assert type(second) is kind and torch.equal(second.logits, first.logits) and second.logits.grad is None
+    before = enumerated_probabilities(first)
+    torch.optim.SGD(second.parameters(), lr=1.0).zero_grad()
+    second.entropy().backward()
+    with torch.no_grad():
+        second.logits -= second.logits.grad
+    second.mask.fill_(False)
+    assert np.array_equal(enumerated_probabilities(first), before)
+    assert not np.array_equal(enumerated_probabilities(second), before)

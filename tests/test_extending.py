@@ -23,11 +23,11 @@ from fpnas.cost.base import Cost
 from fpnas.cost.table import build_cost_table
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.network import ConvNorm, build_network
-from fpnas.search import build_strategy
 from fpnas.search_config import SearchConfig
 from fpnas.space import builtin_space_names
 from fpnas.space_file import load_space
 from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools
+from fpnas.supernet_search import build_strategy
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"
 

@@ -15,7 +15,7 @@ from test_resume import assert_equal_runs
 
 from fpnas.errors import UserError
 from fpnas.runtime.keeper import RunKeeper
-from fpnas.search import run_search
+from fpnas.supernet_search import run_search
 from fpnas.train import run_train
 from fpnas.train_config import TrainConfig
 from fpnas.training import folders

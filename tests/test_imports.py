@@ -50,9 +50,11 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.finished_search",
         "fpnas.initial_weights",
         "fpnas.run_options",
-        "fpnas.search",
         "fpnas.search_config",
+        "fpnas.search_loop",
         "fpnas.search_result",
+        "fpnas.supernet_evaluator",
+        "fpnas.supernet_search",
         "fpnas.train",
         "fpnas.train_config",
         "fpnas.train_loop",
@@ -170,7 +172,7 @@ def test_no_import_cycle() -> None:
 
 
 def test_strategies_see_no_files_data_or_configuration() -> None:
-    forbidden = ("fpnas.files", "fpnas.runtime", "fpnas.training", "fpnas.search", "fpnas.train")
+    forbidden = ("fpnas.files", "fpnas.runtime", "fpnas.training", "fpnas.search_", "fpnas.supernet_", "fpnas.train")
     for module, targets in import_graph(SOURCES).items():
         if module.startswith("fpnas.strategies"):
             assert [target for target in targets if target.startswith(forbidden)] == [], module
@@ -186,7 +188,7 @@ def package(tmp_path: Path) -> Path:
         "space.py": "from fpnas.errors import UserError",
         "nn/__init__.py": "",
         "nn/network.py": "from fpnas import space",
-        "search.py": "def f():\n    import fpnas.nn.network",
+        "search_loop.py": "def f():\n    import fpnas.nn.network",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -196,25 +198,25 @@ def package(tmp_path: Path) -> Path:
 def test_a_sound_package_passes(package: Path) -> None:
     graph = import_graph(package)
     assert graph["fpnas.nn.network"] == {"fpnas.space"}
-    assert graph["fpnas.search"] == {"fpnas.nn.network"}
+    assert graph["fpnas.search_loop"] == {"fpnas.nn.network"}
     assert upward(graph) == [] and cycle(graph) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "from fpnas.search import run",
-        "def f():\n    from fpnas import search",
-        "def f():\n    import fpnas.search as loop",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fpnas.search import run",
-        "from . import search",
-        "from .search import run",
-        "import importlib\nloop = importlib.import_module('fpnas.search')",
+        "from fpnas.search_loop import run",
+        "def f():\n    from fpnas import search_loop",
+        "def f():\n    import fpnas.search_loop as loop",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fpnas.search_loop import run",
+        "from . import search_loop",
+        "from .search_loop import run",
+        "import importlib\nloop = importlib.import_module('fpnas.search_loop')",
     ],
 )
 def test_an_import_that_leads_up_is_found(package: Path, text: str) -> None:
     (package / "errors.py").write_text(text)
-    assert upward(import_graph(package)) == ["fpnas.errors (L1) imports fpnas.search (L6)"]
+    assert upward(import_graph(package)) == ["fpnas.errors (L1) imports fpnas.search_loop (L6)"]
 
 
 @pytest.mark.parametrize("text", ["from fpnas.space import Choice", "def f():\n    from . import space"])

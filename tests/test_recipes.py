@@ -16,10 +16,10 @@ from fpnas.errors import UserError
 from fpnas.model_folder import TrainedModel, save_model
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.network import build_network
-from fpnas.search import search
 from fpnas.search_config import SearchConfig
 from fpnas.space_file import load_space
 from fpnas.strategies import fp_nas_paper
+from fpnas.supernet_search import search_supernet
 from fpnas.train import fit_to_data, train
 from fpnas.train_config import TrainConfig
 from fpnas.training.data import DataSet, ImagesInMemory
@@ -77,7 +77,7 @@ def test_a_search_of_two_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     space = load_space(config.space)
     size = config.image_size or space.input_size
     config = replace(config, epochs=1, warmup_epochs=0, architecture_batch_size=2, samples_per_nat=0.03, **HERE)
-    result = search(space, images(size, space.in_channels), config)
+    result = search_supernet(space, images(size, space.in_channels), config)
     assert result.backward_passes >= 2 and result.macs <= config.target()
     assert result.network.input_size == size
 

@@ -20,8 +20,8 @@ from fpnas.errors import UserError
 from fpnas.runtime.checkpoint import Checkpoints
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.weights import load_weights
-from fpnas.search import run_search
 from fpnas.strategies import STRATEGIES
+from fpnas.supernet_search import run_search
 from fpnas.train import run_train
 
 SEARCH_STEPS, TRAIN_STEPS = 33, 110

@@ -22,11 +22,11 @@ from fpnas.network_file import load_network
 from fpnas.network_spec import resolve
 from fpnas.runtime.metrics import read_metrics
 from fpnas.runtime.weights import load_weights
-from fpnas.search import run_search, search
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
 from fpnas.strategies import STRATEGIES, DeriveTools, StepTools, StrategySettings
 from fpnas.strategies.base import most_probable
+from fpnas.supernet_search import run_search, search_supernet
 from fpnas.training.data import DataSet, ImagesInMemory
 from fpnas.training.load import load_data
 from fpnas.training.supernet_trainer import SuperNetTrainer
@@ -139,7 +139,8 @@ def test_the_same_seed_repeats_the_search(search_run: Path, tmp_path: Path) -> N
 def test_another_seed_is_another_search() -> None:
     data = digits()
     results = [
-        search(SPACE, data, search_config(Path("unused"), seed=seed, epochs=2, batch_size=32)) for seed in (0, 1)
+        search_supernet(SPACE, data, search_config(Path("unused"), seed=seed, epochs=2, batch_size=32))
+        for seed in (0, 1)
     ]
     assert results[0].supernet_top1 != results[1].supernet_top1
 
@@ -169,14 +170,14 @@ def test_test_images_are_never_looked_at() -> None:
     data = load_data("digits", max_images=200)
     watched = Watched(data.test)
     config = search_config(Path("unused"), epochs=2, batch_size=32)
-    without, with_test = (search(SPACE, replace(data, test=test), config) for test in (None, watched))
+    without, with_test = (search_supernet(SPACE, replace(data, test=test), config) for test in (None, watched))
     assert not watched.looked_at
     assert replace(without, seconds=0) == replace(with_test, seconds=0)
 
 
 def test_nothing_is_written_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = search(SPACE, digits(), search_config(Path("run"), epochs=2, batch_size=32))
+    result = search_supernet(SPACE, digits(), search_config(Path("run"), epochs=2, batch_size=32))
     assert result.macs <= TARGET
     assert list(tmp_path.iterdir()) == []
 
@@ -193,7 +194,7 @@ def test_budget_below_the_smallest_network_names_it(tmp_path: Path) -> None:
 def test_the_smallest_budget_is_met(tmp_path: Path) -> None:
     costs = build_cost_table(SPACE, input_size=8).cost(all_indices(SPACE.cardinalities))
     config = search_config(tmp_path / "run", target_macs=str(int(costs.min())), epochs=2, batch_size=32)
-    assert search(SPACE, digits(), config).macs == int(costs.min())
+    assert search_supernet(SPACE, digits(), config).macs == int(costs.min())
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_each_step_has_its_own_generator(tmp_path: Path, monkeypatch: pytest.Mon
     config = search_config(tmp_path, strategy="recorded", epochs=2, batch_size=25)
     draws = []
     for _ in range(2):
-        search(SPACE, digits(), config)
+        search_supernet(SPACE, digits(), config)
         draws.append(torch.stack(Recorded.last.seen))
     assert torch.equal(*draws) and len(draws[0].unique(dim=0)) > 6
 
@@ -276,13 +277,13 @@ def test_a_loss_that_is_not_finite_stops_the_search(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(STRATEGIES, "broken", Broken)
     config = search_config(tmp_path, strategy="broken", epochs=2, batch_size=25)
     with pytest.raises(FloatingPointError, match="step 2"):
-        search(SPACE, digits(), config)
+        search_supernet(SPACE, digits(), config)
 
 
 def test_half_that_leaves_a_batch_of_one_image_on_maps_of_one_pixel() -> None:
     data = load_data("digits", max_images=514, image_size=4, parts=("train",))
     config = search_config(Path("unused"), target_macs="60k", epochs=1, warmup_epochs=0, batch_size=128)
-    assert search(SPACE, data, config).macs <= 60_000
+    assert search_supernet(SPACE, data, config).macs <= 60_000
 
 
 def test_shortcuts_fade_in_the_warm_up_and_are_gone_when_the_distribution_learns(
@@ -296,5 +297,5 @@ def test_shortcuts_fade_in_the_warm_up_and_are_gone_when_the_distribution_learns
         return train_weights(trainer, *arguments)
 
     monkeypatch.setattr(SuperNetTrainer, "train_weights", watched)
-    search(SPACE, digits(), search_config(tmp_path / "run", epochs=6, warmup_epochs=4))
+    search_supernet(SPACE, digits(), search_config(tmp_path / "run", epochs=6, warmup_epochs=4))
     assert seen == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]

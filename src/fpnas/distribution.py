@@ -10,9 +10,10 @@ Shapes: G groups, V variables per group, C values of the widest variable, J elem
 product (row-major: the last variable is the fastest), K samples.
 """
 
+import copy
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -77,6 +78,13 @@ class Distribution:
             "cardinalities": [list(row) for row in self.cardinalities],
             "logits": self.logits.detach().clone(),
         }
+
+    def copy(self) -> Self:
+        """An equal distribution whose logits and mask are its own; the gradient stays behind."""
+        copied = copy.copy(self)
+        copied.logits = self.logits.detach().clone().requires_grad_()
+        copied.mask = self.mask.clone()
+        return copied
 
     def sample(self, number: int, generator: torch.Generator) -> Tensor:
         """Independent architectures.

@@ -1,8 +1,10 @@
 """What a search found: in memory, and as the files of its run."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from fpnas.architecture import Architecture, architecture_from_json, architecture_to_json
+from fpnas.errors import UserError
 from fpnas.files import read_json, write_json_atomic
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
@@ -12,7 +14,10 @@ from fpnas.runtime.weights import save_weights
 from fpnas.space import SearchSpace
 from fpnas.strategies import Strategy
 
-__all__ = ["SearchResult", "read_result", "write_result"]
+__all__ = ["CONVERGED_NATS", "SearchResult", "read_result", "result_figures", "write_result"]
+
+CONVERGED_NATS = 8.0
+"""A distribution over this entropy at the end has not settled: its mode is one of thousands like it."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class SearchResult:
         log_probability: of the architecture, nats.
         entropy_nats: of the distribution at the end; `converged` when it is under `CONVERGED_NATS`, or does not learn.
         supernet_top1: accuracy with the supernet's weights on the architecture half, percent.
+        steps: that were done; fewer than planned where a callback ended the search.
         samples: architectures drawn in all.
         forward_passes, backward_passes: architectures evaluated and trained, a batch each.
         seconds: wall time of the search.
@@ -40,11 +46,19 @@ class SearchResult:
     entropy_nats: float
     converged: bool
     supernet_top1: float
+    steps: int
     samples: int
     forward_passes: int
     backward_passes: int
     seconds: float
     skipped_images: int = 0
+
+
+def result_figures(result: SearchResult) -> dict[str, Any]:
+    """The figures of a result, as `result.json` has them."""
+    plain = asdict(result)
+    del plain["architecture"], plain["network"]
+    return plain
 
 
 def write_result(
@@ -60,9 +74,7 @@ def write_result(
     )
     write_json_atomic(run.architecture_path, architecture_to_json(space, result.architecture))
     write_json_atomic(run.network_path, network_to_json(result.network))
-    plain = asdict(result)
-    del plain["architecture"], plain["network"]
-    write_json_atomic(run.result_path, plain)
+    write_json_atomic(run.result_path, result_figures(result))
 
 
 def read_result(run: RunDirectory, space: SearchSpace) -> SearchResult:
@@ -70,4 +82,8 @@ def read_result(run: RunDirectory, space: SearchSpace) -> SearchResult:
     where = f"run {run.path}"
     figures = read_json(run.result_path, "search result")
     architecture = architecture_from_json(space, read_json(run.architecture_path, "architecture file"), where)
-    return SearchResult(architecture=architecture, network=load_network(run.network_path), **figures)
+    try:
+        return SearchResult(architecture=architecture, network=load_network(run.network_path), **figures)
+    except TypeError:
+        names = [field.name for field in fields(SearchResult) if field.name not in ("architecture", "network")]
+        raise UserError(f"{run.result_path}: of another version; fields {', '.join(names)} are expected") from None

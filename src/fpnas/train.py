@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from fpnas.model_folder import TrainedModel, load
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network, build_network
+from fpnas.runtime.callbacks import Callback
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import join_processes
@@ -23,7 +24,7 @@ from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import configure_threads, generator_for, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.train_loop import TrainLoop
-from fpnas.train_result import TrainResult, read_result, write_result
+from fpnas.train_result import TrainResult, read_result, result_figures, write_result
 from fpnas.training.augment import normalise
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet, data_identity
@@ -35,13 +36,13 @@ __all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "starting_net
 _IMAGES_FOR_STATISTICS = 5000
 
 
-def run_train(source: Path, config: TrainConfig, *, after_epoch: Callable[[Path], None] | None = None) -> TrainResult:
+def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback] = ()) -> TrainResult:
     """Train as the command line does: network and data by name, everything written to `config.output`.
 
     Args:
         source: a network file, or a model folder whose weights are the start.
         config: of the training.
-        after_epoch: is given the run directory after every epoch and at the end.
+        callbacks: are shown the run after every epoch and at the end, and may end it.
 
     Raises:
         UserError: whatever is wrong with the configuration, the files or the data. Nothing was written then.
@@ -60,7 +61,7 @@ def run_train(source: Path, config: TrainConfig, *, after_epoch: Callable[[Path]
         workers=config.workers,
         on_bad_image=config.on_bad_image,
     )
-    return train(spec, dataset, config, write=True, initial=initial, origin=origin_of(source), after_epoch=after_epoch)
+    return train(spec, dataset, config, write=True, initial=initial, origin=origin_of(source), callbacks=callbacks)
 
 
 def train(
@@ -71,7 +72,7 @@ def train(
     write: bool = False,
     initial: TrainedModel | None = None,
     origin: str = "",
-    after_epoch: Callable[[Path], None] | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train a network.
 
@@ -83,7 +84,7 @@ def train(
         initial: a trained network of these blocks to start from; weights are fresh when left out, or those of
             `config.from_search`.
         origin: how the network was found, for the model card.
-        after_epoch: is given the run directory after every epoch and at the end, in the process that has it.
+        callbacks: are shown the run after every epoch and at the end, and may end it.
 
     Raises:
         UserError: the images are too small for the network, or too few for a batch; a teacher or a search that does
@@ -122,7 +123,6 @@ def train(
         prepare=lambda run: None,
         write=lambda run, result: write_result(run, dataset, result, data=config.data, origin=origin),
         read=read_result,
-        after_epoch=after_epoch,
     )
     return carry_out(
         work,
@@ -135,6 +135,8 @@ def train(
         },
         total_steps=loop.total_steps,
         checkpoint_minutes=config.checkpoint_every,
+        callbacks=callbacks,
+        figures=result_figures,
     )
 
 

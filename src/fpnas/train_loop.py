@@ -141,7 +141,7 @@ class TrainLoop:
         with Progress(self.total_steps, quiet=quiet, first_step=keeper.first_step) as progress:
             if keeper.first_step // self._steps_per_epoch > self._epochs_recorded:  # stopped while it measured
                 self._end_epoch(keeper.first_step - 1, keeper, progress)
-            for step in range(keeper.first_step, self.total_steps):
+            for step in keeper.steps_left():
                 try:
                     self._step(step)
                 except FloatingPointError as error:
@@ -151,7 +151,7 @@ class TrainLoop:
                     keeper.step_done(step + 1, self.state_dict)
                 else:
                     self._end_epoch(step, keeper, progress)
-            with keeper.interruptible(self.total_steps, self.state_dict):
+            with keeper.interruptible(keeper.steps_done, self.state_dict):
                 raw = self._measured(self._model) if self._average else self._result
         return Trained(self._judged.cpu().eval(), self._result, raw.top1, keeper.seconds)
 

@@ -1,6 +1,7 @@
 """What a training gave: in memory, and as the files of its run."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from fpnas.files import read_json, write_json_atomic, write_text_atomic
 from fpnas.model_card import model_card
@@ -12,7 +13,7 @@ from fpnas.training.data import DataSet
 from fpnas.training.mistakes import find_mistakes
 from fpnas.training.preprocessing import Preprocessing
 
-__all__ = ["TrainResult", "read_result", "write_result"]
+__all__ = ["TrainResult", "read_result", "result_figures", "write_result"]
 
 _FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds", "skipped_images", "images")
 
@@ -42,6 +43,11 @@ class TrainResult:
     images: int = 0
 
 
+def result_figures(result: TrainResult) -> dict[str, Any]:
+    """The figures of a result, as `result.json` has them."""
+    return {name: getattr(result, name) for name in _FIGURES}
+
+
 def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, data: str, origin: str) -> None:
     """Write a trained network as a model folder, and its figures; `result.json` comes last.
 
@@ -53,7 +59,7 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
     """
     preprocess = Preprocessing(dataset.image_size, dataset.in_channels, dataset.mean, dataset.std, dataset.class_names)
     save_model(run.path, TrainedModel(result.network, preprocess))
-    figures = {name: getattr(result, name) for name in _FIGURES}
+    figures = result_figures(result)
     usual = {field.name: field.default for field in fields(TrainConfig)}
     aside = {*MAY_CHANGE, "data", "license"}
     card = model_card(

@@ -1,7 +1,7 @@
 """`fpnas report`, and the page that a run keeps up to date by itself."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fpnas.checks import check_ranges
 from fpnas.cli_parser import CommandParser
@@ -9,11 +9,17 @@ from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command
 from fpnas.errors import first_line, tell
 
+if TYPE_CHECKING:
+    from fpnas.runtime.callbacks import Moment
+
 __all__ = ["COMMAND", "keep_report"]
 
 
-def keep_report(run: Path) -> None:
-    """The run's page as it is now, beside its record."""
+def keep_report(moment: "Moment") -> None:
+    """The run's page as it is after an epoch and at the end, beside its record."""
+    run = moment.run
+    if moment.kind == "step" or run is None:
+        return
     from fpnas.report.page import write_report
 
     try:

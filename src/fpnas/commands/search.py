@@ -23,9 +23,10 @@ def _run(arguments: Any) -> dict[str, Any]:
     config.target_macs = str(config.target_macs)
     config.validate()
     from fpnas.runtime.run_directory import RunDirectory
-    from fpnas.search import CONVERGED_NATS, run_search
+    from fpnas.search_result import CONVERGED_NATS
+    from fpnas.supernet_search import run_search
 
-    result = run_search(config, after_epoch=keep_report)
+    result = run_search(config, callbacks=[keep_report])
     if not result.converged and not rank():
         tell(
             f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "

@@ -29,7 +29,7 @@ def _run(arguments: Any) -> dict[str, Any]:
     source = given if given.is_dir() else find_network(arguments.network_file)
     from fpnas.train import run_train
 
-    result = run_train(source, config, after_epoch=keep_report)
+    result = run_train(source, config, callbacks=[keep_report])
     figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
     return figures | {"output": str(config.output)}
 

@@ -1,10 +1,12 @@
 """What a search and a training do alike around their steps: the directory, the keeper, and who of several processes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from fpnas.distribution import Distribution
+from fpnas.runtime.callbacks import Callback, Watchers
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
@@ -26,7 +28,6 @@ class RunFiles(Generic[Result]):
         prepare: writes what is known before the first step.
         write: writes the result.
         read: gives what `write` wrote.
-        after_epoch: is given the directory after every epoch, and when the result is written.
     """
 
     output: Path
@@ -36,7 +37,6 @@ class RunFiles(Generic[Result]):
     prepare: Callable[[RunDirectory], None]
     write: Callable[[RunDirectory, Result], None]
     read: Callable[[RunDirectory], Result]
-    after_epoch: Callable[[Path], None] | None = None
 
 
 def check_output(processes: Processes, output: Path, kind: str, *, resume: bool) -> None:
@@ -53,14 +53,19 @@ def carry_out(
     identity: Mapping[str, str],
     total_steps: int,
     checkpoint_minutes: float,
+    callbacks: Sequence[Callback] = (),
+    distribution: Callable[[], Distribution | None] = lambda: None,
+    figures: Callable[[Result], Mapping[str, Any]] = lambda result: {},
 ) -> Result:
-    """Do a run, or what is left of it; of one that is finished, the result is read.
+    """Do a run, or what is left of it; of one that is finished, the result is read, and nothing is shown.
 
     Args:
         work: all steps that are left, and the result; in every process.
         files: what is written; None for a run that leaves nothing.
         processes: of the run.
         identity, total_steps, checkpoint_minutes: as `RunKeeper` takes them.
+        callbacks: are shown the run by the first process, with what `distribution` gives; at the end, the `figures` of
+            the result.
 
     Raises:
         UserError: the directory is not free, or the run in it cannot go on; the processes were given different work.
@@ -88,13 +93,12 @@ def carry_out(
         identity=identity,
         checkpoint_minutes=checkpoint_minutes,
         processes=processes,
-        after_epoch=files.after_epoch if files else None,
+        watchers=Watchers(callbacks, total_steps, run.path if run else None, distribution),
     )
     with keeper:
         result = work(keeper)
         if run is not None and files is not None:
             files.write(run, result)
-            if files.after_epoch is not None:
-                files.after_epoch(run.path)
+        keeper.show_end(figures(result))
         processes.wait()
     return result

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from fpnas.errors import ProcessLost, UserError, tell
+from fpnas.runtime.callbacks import Watchers
 from fpnas.runtime.checkpoint import Checkpoint, Checkpoints
 from fpnas.runtime.interruption import Interruption
 from fpnas.runtime.memory import return_free_memory
@@ -33,11 +34,13 @@ class RunKeeper:
             where it was known before.
         checkpoint_minutes: time between checkpoints within an epoch.
         processes: of the run. The first has the directory, and the others go on from what it reads.
-        after_epoch: is given the directory after every epoch's checkpoint.
+        watchers: are shown what is recorded, by the first process.
 
     Attributes:
         first_step: steps that were done before.
-        state: of the run then; None at its beginning.
+        steps_done: as things stand.
+        state: of the run at its first step; None at its beginning.
+        stopped: whether a watcher has ended the run.
 
     Raises:
         UserError: no checkpoint is whole, or the run began with another identity.
@@ -51,13 +54,16 @@ class RunKeeper:
         identity: Mapping[str, str],
         checkpoint_minutes: float,
         processes: Processes | None = None,
-        after_epoch: Callable[[Path], None] | None = None,
+        watchers: Watchers | None = None,
     ) -> None:
         self._run = run
-        self._after_epoch = after_epoch
+        self._total_steps = total_steps
         self._processes = processes or Processes()
+        self._watchers = watchers if self._processes.is_first else None
+        self._recorded: list[Mapping[str, Any]] = []
         self.first_step = 0
         self.state: dict[str, Any] | None = None
+        self.stopped = False
         self._identity = dict(identity)
         self._interval_seconds = 60 * checkpoint_minutes
         self._interruption = Interruption()
@@ -75,8 +81,10 @@ class RunKeeper:
             self.first_step = checkpoint.step
             self.state = checkpoint.state
             kept = checkpoint.state["keeper"]
+            self.stopped = bool(kept.get("stopped", False))
             self._seconds_before = float(kept["seconds"])
             recorded_bytes = int(kept["recorded_bytes"])
+        self.steps_done = self.first_step
         if run is not None:
             self._log = MetricsLog(run.path, recorded_bytes=recorded_bytes, first_step=self.first_step)
 
@@ -128,13 +136,22 @@ class RunKeeper:
         newest = f"{self._last_path} is the last checkpoint; " if self._last_path else ""
         return f"{newest}a new run with a lower --learning-rate may help"
 
+    def steps_left(self) -> Iterator[int]:
+        """The steps to do, by their numbers; no more once a watcher has ended the run."""
+        for step in range(self.first_step, self._total_steps):
+            if self.stopped:
+                return
+            yield step
+
     def record(self, figures: Mapping[str, Any]) -> None:
-        """Add a line to the record."""
+        """Add a line to the record, to be shown to the watchers when the step is done."""
         if self._log:
             self._log.write(figures)
+        if self._watchers:
+            self._recorded.append(figures)
 
     def step_done(self, step: int, state: State, *, epoch_ended: bool = False, score: float | None = None) -> None:
-        """After a step: write a checkpoint where one is due, and leave if that was asked for.
+        """After a step: show what was recorded, write a checkpoint where one is due, and leave if that was asked for.
 
         Args:
             step: steps that are done.
@@ -145,19 +162,35 @@ class RunKeeper:
         Raises:
             SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; the checkpoint is written.
         """
+        self.steps_done = step
+        self._show_recorded(state)
         # Processes that are told at different times, or whose clocks differ, still do the same.
         due = time.monotonic() - self._last_checkpoint >= self._interval_seconds
-        leaving, due = self._processes.any(self._interruption.requested, due)
-        if epoch_ended or leaving or due:
+        leaving, due, self.stopped = self._processes.any(self._interruption.requested, due, self.stopped)
+        if epoch_ended or leaving or due or self.stopped:
             self._save(step, state, score)
-        if epoch_ended and self._run is not None and self._after_epoch is not None:
-            self._after_epoch(self._run.path)
         if epoch_ended:
             return_free_memory()
         if leaving:
             # torchrun takes the end of one process for a reason to end the others, who may be writing still.
             self._processes.wait()
             self._interruption.leave()
+
+    def show_end(self, figures: Mapping[str, Any]) -> None:
+        """Show the figures of the result to the watchers."""
+        if self._watchers:
+            self._watchers.show("end", self.steps_done, figures)
+
+    def _show_recorded(self, state: State) -> None:
+        recorded, self._recorded = self._recorded, []
+        try:
+            for figures in recorded:
+                assert self._watchers is not None
+                kind = "epoch" if "epoch" in figures else "step"
+                self.stopped |= self._watchers.show(kind, self.steps_done, figures)
+        except BaseException:  # a mistake in a callback, or a signal that did not wait for it: no step is lost
+            self._save(self.steps_done, state, None)
+            raise
 
     @contextmanager
     def interruptible(self, step: int, state: State) -> Iterator[None]:
@@ -179,6 +212,7 @@ class RunKeeper:
                 "identity": self._identity,
                 "recorded_bytes": self._log.synchronise(),
                 "seconds": self.seconds,
+                "stopped": self.stopped,
             }
             self._last_path = self._checkpoints.save(step, {**state(), "keeper": kept}, score)
         self._last_checkpoint = time.monotonic()

@@ -1,0 +1,185 @@
+"""Searches by a supernet: a space, images and a budget in, the network found out."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from torch import Tensor
+
+from fpnas.architecture import Architecture
+from fpnas.cost.table import build_cost_table
+from fpnas.errors import UserError
+from fpnas.files import write_json_atomic, write_text_atomic
+from fpnas.runtime.callbacks import Callback
+from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
+from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.processes import WHOLE, join_processes
+from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.setup import configure_threads, keep_kernels, pick_device
+from fpnas.search_config import SearchConfig
+from fpnas.search_loop import SearchLoop, SearchPlan
+from fpnas.search_result import CONVERGED_NATS, SearchResult, read_result, result_figures, write_result
+from fpnas.space import SearchSpace
+from fpnas.space_file import load_space, space_to_toml
+from fpnas.strategies import STRATEGIES, Strategy, StrategySettings
+from fpnas.supernet_evaluator import SupernetEvaluator
+from fpnas.training.data import DataSet, data_identity
+from fpnas.training.load import load_data
+from fpnas.training.search_images import SearchImages
+
+__all__ = ["SearchResult", "build_strategy", "run_search", "search_supernet"]
+
+
+def run_search(config: SearchConfig, *, callbacks: Sequence[Callback] = ()) -> SearchResult:
+    """Search as the command line does: data and space by name, everything written to `config.output`.
+
+    Args:
+        config: of the search.
+        callbacks: are shown the run after every step, every epoch and at the end, and may end it.
+
+    Raises:
+        UserError: whatever is wrong with the configuration, the files or the data. Nothing was written then.
+    """
+    config.validate()
+    configure_threads(config.threads)
+    space = load_space(config.space)
+    check_output(join_processes(pick_device(config.device)), config.output, "search", resume=config.resume)
+    dataset = load_data(
+        config.data,
+        image_size=config.image_size,
+        default_image_size=space.input_size,
+        max_images=config.max_images,
+        seed=config.seed,
+        workers=config.workers,
+        on_bad_image=config.on_bad_image,
+        parts=("train",),
+    )
+    return search_supernet(space, dataset, config, write=True, callbacks=callbacks)
+
+
+def search_supernet(
+    space: SearchSpace,
+    dataset: DataSet,
+    config: SearchConfig,
+    *,
+    write: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> SearchResult:
+    """Search a space on a data set.
+
+    Args:
+        space: what is searched.
+        dataset: only its training images are used, in two class-balanced halves.
+        config: `data`, `space` and the loading options in it are not looked at.
+        write: whether `config.output` becomes the run directory; else nothing is written.
+        callbacks: are shown the run after every step, every epoch and at the end, and may end it.
+
+    Raises:
+        UserError: a budget, an image size or a batch size that cannot be met; with `write`, a run that cannot go on.
+        FloatingPointError: the loss is not finite.
+        SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
+        ProcessLost: of several processes, another one has ended.
+    """
+    keep_kernels()
+    device = pick_device(config.device)
+    processes = join_processes(device)
+    data: dict[str, Any] = {
+        "input_size": dataset.image_size,
+        "in_channels": dataset.in_channels,
+        "num_classes": len(dataset.class_names),
+    }
+    target, costs = config.target(), build_cost_table(space, **data)
+    if target < costs.minimum():
+        raise UserError(
+            f"--target-macs {config.target_macs}: the smallest network of space {space.name} at "
+            f"{dataset.image_size} pixels has {costs.minimum()} MACs; that or more is accepted"
+        )
+    processes.check_divides(config.batch_size, "--batch-size")
+    processes.check_divides(config.architecture_batch_size, "--architecture-batch-size")
+    images = SearchImages(
+        dataset,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        architecture_batch_size=config.architecture_batch_size,
+        device=device,
+        workers=config.workers,
+        share=WHOLE if config.parallel == "samples" else processes.share,
+    )
+    config = config.scheduled(images.steps_per_epoch)
+    assert config.epochs is not None and config.warmup_epochs is not None
+    plan = SearchPlan(
+        costs=costs,
+        target=target,
+        total_steps=images.steps_per_epoch * config.epochs,
+        warm_up_steps=images.steps_per_epoch * config.warmup_epochs,
+        steps_per_epoch=images.steps_per_epoch,
+        seed=config.seed,
+        reported={"macs": costs},
+        quiet=config.quiet,
+    )
+    strategy = build_strategy(space, config, plan.total_steps - plan.warm_up_steps)
+    evaluator = SupernetEvaluator(space, dataset, images, config, device, processes)
+    loop = SearchLoop(plan, strategy, evaluator, processes)
+    trainer = evaluator.trainer
+
+    def result_of(found: Tensor, keeper: RunKeeper) -> SearchResult:
+        macs = int(costs.cost(found[None])[0])
+        entropy = strategy.distribution.entropy().item()
+        return SearchResult(
+            architecture=Architecture.of(found),
+            network=trainer.spec(found),
+            macs=macs,
+            budget_share=macs / target,
+            log_probability=strategy.distribution.log_prob(found[None]).item(),
+            entropy_nats=entropy,
+            converged=entropy < CONVERGED_NATS or not strategy.learns,
+            supernet_top1=evaluator.score(found),
+            steps=keeper.steps_done,
+            samples=loop.samples,
+            forward_passes=trainer.forward_passes,
+            backward_passes=trainer.backward_passes,
+            seconds=keeper.seconds,
+            skipped_images=dataset.skipped,
+        )
+
+    def prepare(run: RunDirectory) -> None:
+        halves = {"weight_half": images.weight_half, "architecture_half": images.architecture_half}
+        write_text_atomic(run.space_path, space_to_toml(space))
+        write_json_atomic(run.path / "split.json", {name: half.tolist() for name, half in halves.items()})
+
+    files = RunFiles(
+        config.output,
+        "search",
+        asdict(config),
+        config.resume,
+        prepare=prepare,
+        write=lambda run, result: write_result(run, space, strategy, trainer.supernet, result),
+        read=lambda run: read_result(run, space),
+    )
+    return carry_out(
+        lambda keeper: loop.run(keeper, lambda found: result_of(found, keeper)),
+        files if write else None,
+        processes=processes,
+        identity={"--space": space.digest, **data_identity(replace(dataset, test=None))},
+        total_steps=plan.total_steps,
+        checkpoint_minutes=config.checkpoint_every,
+        callbacks=callbacks,
+        distribution=lambda: strategy.distribution,
+        figures=result_figures,
+    )
+
+
+def build_strategy(space: SearchSpace, config: SearchConfig, learning_steps: int) -> Strategy:
+    """The strategy a configuration names, to learn for that many steps. Raises UserError when there is none."""
+    if config.strategy not in STRATEGIES:
+        raise UserError(f"--strategy {config.strategy}: one of {', '.join(STRATEGIES)} is accepted")
+    settings = StrategySettings(
+        learning_steps=learning_steps,
+        budget_floor=config.budget_floor if config.budget == "condition" else None,
+        learning_rate=config.architecture_learning_rate,
+        samples_per_nat=config.samples_per_nat,
+        likelihood_scale=config.likelihood_scale,
+        resample=config.weight_step == "resample",
+        joint_from=config.joint_from,
+    )
+    return STRATEGIES[config.strategy](space, settings)
