@@ -64,7 +64,7 @@ def test_the_metadata_are_sound(wheel: Path) -> None:
     assert re.sub(r"\s", "", entries) == "[console_scripts]fpnas=fpnas.cli:main"
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_the_version_stands_in_one_place_and_leads_the_changes() -> None:
     stating = [
         path.relative_to(ROOT).as_posix()
         for path in [
@@ -76,6 +76,8 @@ def test_the_version_stands_in_one_place() -> None:
         if f'"{__version__}"' in path.read_text(encoding="utf-8")
     ]
     assert stating == ["src/fpnas/version.py"]
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None and newest[1] == __version__
 
 
 def test_what_is_imported_is_what_is_required(wheel: Path) -> None:
