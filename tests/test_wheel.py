@@ -18,6 +18,15 @@ from fpnas.version import __version__
 
 ROOT = Path(__file__).parents[1]
 SOURCES = Path(fpnas.__file__).parent
+RUN_WITHOUT_SOURCES = """
+import runpy, sys
+script, *sources = sys.argv[1:]
+sys.path = [place for place in sys.path if place not in sources]
+sys.argv = [script, "brief"]
+runpy.run_path(script, run_name="__main__")
+"""
+"""An environment of development has the source tree on its path."""
+
 NOT_SOURCES = shutil.ignore_patterns("__pycache__", "*.egg-info")
 
 
@@ -107,9 +116,8 @@ def test_it_works_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, *install], check=True, timeout=120, cwd=tmp_path)
     environment = undecided_environment() | {"PYTHONPATH": str(place)}
     script = ROOT / "tests" / "installed_wheel.py"
-    ran = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=400
-    )
+    command = [sys.executable, "-c", RUN_WITHOUT_SOURCES, script, ROOT / "src", SOURCES.parent]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=400)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.startswith(f"fpnas {__version__} of {place / 'fpnas'}\n")
     program = subprocess.run(
