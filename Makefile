@@ -1,9 +1,10 @@
 # Every target works alone in a fresh clone: each makes the environment first, and a second call costs nothing.
-.PHONY: setup demo test check format
+.PHONY: setup demo test check format wheel-test
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+WHEEL := build/wheel-test
 
 setup: $(STAMP)
 
@@ -27,3 +28,12 @@ check: setup
 format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The wheel as users get it: built from the source archive, in an environment with what it depends on alone.
+wheel-test: setup
+	rm -rf $(WHEEL)
+	$(BIN)/python -m build --outdir $(WHEEL)/dist
+	$(PYTHON) -m venv $(WHEEL)/venv
+	$(WHEEL)/venv/bin/python -m pip install --quiet --disable-pip-version-check $(WHEEL)/dist/*.whl
+	$(WHEEL)/venv/bin/python -I tests/installed_wheel.py
+	$(WHEEL)/venv/bin/fpnas --version

@@ -212,10 +212,19 @@ def test_predict(capfd: Captured, job: Path) -> None:
     assert "0.png" in answer(capfd, "predict", job / "t", "0.png")
 
 
+FOLDER = ("--format", "folder", "--output", "model")
+
+
 def test_export(capfd: Captured, job: Path) -> None:
     exported = document(capfd, "export", job / "t", "--format", "onnx", "--output", "m.onnx")
     assert exported["path"] == "m.onnx" and exported["largest_difference"] <= 1e-4
     assert Path("m.onnx").stat().st_size == exported["bytes"]
+
+
+def test_an_exported_folder_is_shown_without_what_was_not_measured(capfd: Captured, job: Path) -> None:
+    shown = dict(re.split(r"  +", line) for line in answer(capfd, "export", job / "t", *FOLDER).splitlines()[1:])
+    assert shown["path"] == "model" and Path("model/model.safetensors").is_file()
+    assert (shown["same top1"], shown["top1"], shown["latency ms"]) == ("100.00%", "-", "-")
 
 
 # Exit codes

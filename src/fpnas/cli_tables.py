@@ -11,11 +11,13 @@ __all__ = ["show_cost", "show_figures", "show_network", "show_predictions", "sho
 
 
 def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in ("macs", "params", "weights", "bytes") and isinstance(value, int):
         return f"{value:,}"
-    if name in ("top1", "top5", "supernet_top1"):
+    if name.endswith(("top1", "top5")):
         return f"{value:.2f}%"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 

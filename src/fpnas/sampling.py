@@ -36,17 +36,13 @@ class AdaptiveSamples:
 
     Args:
         fraction: samples per nat of entropy, above 0.
-        maximum: never more than this; None for no limit.
     """
 
     fraction: float = 0.25
-    maximum: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.fraction > 0 and math.isfinite(self.fraction)):
             raise ValueError(f"fraction {self.fraction}: a finite number above 0 is expected")
-        if self.maximum is not None and self.maximum < 1:
-            raise ValueError(f"maximum {self.maximum}: at least 1 is expected")
 
     def __call__(self, entropy_nats: float) -> int:
         """Number of samples at an entropy.
@@ -56,5 +52,4 @@ class AdaptiveSamples:
         """
         if not math.isfinite(entropy_nats):
             raise ValueError(f"entropy_nats {entropy_nats}: a finite number is expected")
-        number = max(1, math.floor(self.fraction * entropy_nats))
-        return number if self.maximum is None else min(number, self.maximum)
+        return max(1, math.floor(self.fraction * entropy_nats))
