@@ -48,6 +48,8 @@ LEVELS: dict[int, tuple[str, ...]] = {
     6: (
         "fpnas.derive",
         "fpnas.initial_weights",
+        "fpnas.objective_evaluator",
+        "fpnas.objective_search",
         "fpnas.search_config",
         "fpnas.search_loop",
         "fpnas.search_result",

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from fpnas.architecture import Architecture, architecture_to_json
-from fpnas.cost.table import build_cost_table
+from fpnas.cost.budget import budget_table
 from fpnas.derivation import most_probable_within
-from fpnas.distribution import from_state_dict
+from fpnas.distribution import Distribution, from_state_dict
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic
 from fpnas.network_file import load_network, network_to_json
@@ -17,7 +17,7 @@ from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.weights import load_weights
 from fpnas.space_file import load_space
 
-__all__ = ["DerivedNetwork", "derive_run"]
+__all__ = ["DerivedNetwork", "derive_run", "distribution_of"]
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,16 @@ class DerivedNetwork:
     log_probability: float
 
 
-def derive_run(path: Path, *, target_macs: str | None = None, output: Path | None = None) -> DerivedNetwork:
-    """Write the most probable architecture of a search whose cost is at most the target.
+def distribution_of(path: Path) -> Distribution:
+    """The distribution over architectures that a search has learned.
 
     Args:
         path: the search's run directory.
-        target_macs: another budget; the search's own when left out.
-        output: the network file to write, the architecture file beside it as NAME.architecture.json; the run's own
-            `network.json` and `architecture.json` when left out.
 
     Raises:
-        UserError: no finished search, a space file that has changed since, a budget nothing fits, or a place that
-            cannot be written.
+        UserError: no finished search, a space file that has changed since, or a strategy that learns none.
     """
     run = RunDirectory.open(path, "search")
-    # Two files are written: what would stop the second must be known before the first.
-    if output is not None and output.is_dir():
-        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
-    if output is not None and not output.parent.is_dir():
-        raise UserError(f"--output {output}: {output.parent} is not a folder")
     if not run.search_state_path.is_file():
         raise UserError(f"run {path}: {run.search_state_path.name} is missing: the search has not ended")
     space = load_space(run.space_path)
@@ -68,23 +59,44 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         "logits": tensors["distribution.logits"],
     }
     try:
-        distribution = from_state_dict(state)
+        return from_state_dict(state)
     except ValueError as error:
         raise UserError(f"{run.search_state_path}: {error}") from None
+
+
+def derive_run(path: Path, *, target_macs: str | None = None, output: Path | None = None) -> DerivedNetwork:
+    """Write the most probable architecture of a search whose cost is at most the target.
+
+    Args:
+        path: the search's run directory.
+        target_macs: another budget; the search's own when left out.
+        output: the network file to write, the architecture file beside it as NAME.architecture.json; the run's own
+            `network.json` and `architecture.json` when left out.
+
+    Raises:
+        UserError: no finished search, a space file that has changed since, a budget nothing fits, or a place that
+            cannot be written.
+    """
+    # Two files are written: what would stop the second must be known before the first.
+    if output is not None and output.is_dir():
+        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
+    if output is not None and not output.parent.is_dir():
+        raise UserError(f"--output {output}: {output.parent} is not a folder")
+    distribution = distribution_of(path)
+    run = RunDirectory.open(path, "search")
+    space = load_space(run.space_path)
     searched = load_network(run.network_path)
     data: dict[str, Any] = {
         "input_size": searched.input_size,
         "in_channels": searched.in_channels,
         "num_classes": searched.num_classes,
     }
-    given = str(run.config.get("target_macs")) if target_macs is None else target_macs
+    given = run.config.get("target_macs") if target_macs is None else target_macs
+    if given is None:
+        budget = f"{run.config.get('target')} of cost {run.config.get('cost')}"
+        raise UserError(f"run {path}: its budget is {budget}; --target-macs, in multiply-adds, is needed")
     target = parse_quantity(given, "--target-macs")
-    costs = build_cost_table(space, **data)
-    if target < costs.minimum():
-        raise UserError(
-            f"--target-macs {given}: the smallest network of space {space.name} at {searched.input_size} pixels "
-            f"has {costs.minimum()} MACs; that or more is accepted"
-        )
+    costs = budget_table(space, target, given=f"--target-macs {given}", **data)
     (best,) = most_probable_within(distribution, costs, target)
     architecture = Architecture.of(best.indices)
     network_path = output or run.network_path
