@@ -49,6 +49,8 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.derive",
         "fpnas.finished_search",
         "fpnas.initial_weights",
+        "fpnas.objective_evaluator",
+        "fpnas.objective_search",
         "fpnas.run_options",
         "fpnas.search_config",
         "fpnas.search_loop",

@@ -1,12 +1,14 @@
 """Checks of values that a user wrote: one line that names the place, the value and what is accepted."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from fpnas.errors import UserError
 
 __all__ = [
     "check_integer",
+    "check_keywords",
     "check_known_fields",
     "check_mapping",
     "check_number",
@@ -100,9 +102,22 @@ def check_ranges(config: object, **ranges: tuple[float, float]) -> None:
             raise UserError(f"{_option(field)} {value}: from {low:g} to {high:g} is accepted")
 
 
-def check_choices(config: object, **choices: tuple[str, ...]) -> None:
+def check_choices(config: object, **choices: Collection[str]) -> None:
     """UserError if a field of a configuration is not one of its choices."""
     for field, accepted in choices.items():
         value = getattr(config, field)
         if value not in accepted:
             raise UserError(f"{_option(field)} {shown(value)}: one of {', '.join(accepted)} is accepted")
+
+
+def check_keywords(kind: type, given: Mapping[str, Any], accepted: Collection[str]) -> None:
+    """UserError if a keyword is none of the accepted fields of a dataclass, or its value not of the field's type."""
+    hints = get_type_hints(kind)
+    for name, value in given.items():
+        if name not in accepted:
+            known = ", ".join(field for field in hints if field in accepted)
+            raise UserError(f"setting {shown(name)}: unknown; accepted are {known}")
+        kinds = get_args(hints[name]) or (hints[name],)
+        if type(value) not in kinds and not (type(value) is int and float in kinds):
+            names = " or ".join("None" if each is NoneType else each.__name__ for each in kinds)
+            raise UserError(f"{name} = {shown(value)}: a value of type {names} is accepted")

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from fpnas.architecture import Architecture, architecture_to_json
-from fpnas.cost.table import build_cost_table
+from fpnas.cost.budget import budget_table
 from fpnas.derivation import most_probable_within
-from fpnas.distribution import from_state_dict
+from fpnas.distribution import Distribution, from_state_dict
 from fpnas.errors import UserError
 from fpnas.files import check_file_place, write_json_atomic
-from fpnas.finished_search import open_finished_search
+from fpnas.finished_search import FinishedSearch, open_finished_search
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
 
-__all__ = ["DerivedNetwork", "derive_run"]
+__all__ = ["DerivedNetwork", "derive_run", "distribution_of"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,38 @@ class DerivedNetwork:
     network: Path
     macs: int
     log_probability: float
+
+
+def distribution_of(path: Path) -> Distribution:
+    """The distribution over architectures that a search has learned.
+
+    Args:
+        path: the search's run directory.
+
+    Raises:
+        UserError: no finished search, a space file that has changed since, or a strategy that learns none.
+    """
+    return _distribution_of(open_finished_search(path, "run"))
+
+
+def _distribution_of(search: FinishedSearch) -> Distribution:
+    run = search.run
+    if search.metadata.get("learned") == "False":
+        raise UserError(
+            f"run {run.path}: strategy {run.config.get('strategy')} learns no distribution to derive from; "
+            "a search with the wanted --target-macs is needed"
+        )
+    if "distribution.logits" not in search.tensors:
+        raise UserError(f"{run.search_state_path}: tensor distribution.logits is missing")
+    state = {
+        "kind": search.metadata.get("distribution"),
+        "cardinalities": search.space.cardinalities,
+        "logits": search.tensors["distribution.logits"],
+    }
+    try:
+        return from_state_dict(state)
+    except ValueError as error:
+        raise UserError(f"{run.search_state_path}: {error}") from None
 
 
 def derive_run(path: Path, *, target_macs: str | None = None, output: Path | None = None) -> DerivedNetwork:
@@ -45,37 +77,20 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     if output is not None:
         check_file_place(output, "--output")
     search = open_finished_search(path, "run")
+    distribution = _distribution_of(search)
     run, space = search.run, search.space
-    if search.metadata.get("learned") == "False":
-        raise UserError(
-            f"run {path}: strategy {run.config.get('strategy')} learns no distribution to derive from; "
-            "a search with the wanted --target-macs is needed"
-        )
-    if "distribution.logits" not in search.tensors:
-        raise UserError(f"{run.search_state_path}: tensor distribution.logits is missing")
-    state = {
-        "kind": search.metadata.get("distribution"),
-        "cardinalities": space.cardinalities,
-        "logits": search.tensors["distribution.logits"],
-    }
-    try:
-        distribution = from_state_dict(state)
-    except ValueError as error:
-        raise UserError(f"{run.search_state_path}: {error}") from None
     searched = load_network(run.network_path)
     data: dict[str, Any] = {
         "input_size": searched.input_size,
         "in_channels": searched.in_channels,
         "num_classes": searched.num_classes,
     }
-    given = str(run.config.get("target_macs")) if target_macs is None else target_macs
+    given = run.config.get("target_macs") if target_macs is None else target_macs
+    if given is None:
+        budget = f"{run.config.get('target')} of cost {run.config.get('cost')}"
+        raise UserError(f"run {path}: its budget is {budget}; --target-macs, in multiply-adds, is needed")
     target = parse_quantity(given, "--target-macs")
-    costs = build_cost_table(space, **data)
-    if target < costs.minimum():
-        raise UserError(
-            f"--target-macs {given}: the smallest network of space {space.name} at {searched.input_size} pixels "
-            f"has {costs.minimum()} MACs; that or more is accepted"
-        )
+    costs = budget_table(space, target, given=f"--target-macs {given}", **data)
     (best,) = most_probable_within(distribution, costs, target)
     architecture = Architecture.of(best.indices)
     network_path = output or run.network_path

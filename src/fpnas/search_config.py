@@ -57,7 +57,7 @@ class SearchConfig:
 
     data: str
     space: str
-    target_macs: str
+    target_macs: str | None
     output: Path
     strategy: str = "fp-nas"
     seed: int = 0
@@ -88,7 +88,7 @@ class SearchConfig:
 
     def target(self) -> int:
         """The budget in multiply-adds. Raises UserError when it is not a quantity."""
-        return parse_quantity(self.target_macs, "--target-macs")
+        return parse_quantity(str(self.target_macs), "--target-macs")
 
     def scheduled(self, steps_per_epoch: int) -> "SearchConfig":
         """The same with `epochs` and `warmup_epochs` filled in. Raises UserError if they don't fit each other."""
@@ -101,7 +101,8 @@ class SearchConfig:
 
     def validate(self) -> None:
         """Raises UserError for a value that no search can work with: option, value, what is accepted."""
-        self.target()
+        if self.target_macs is not None:
+            self.target()
         check_ranges(
             self,
             epochs=(1, 10**6),

@@ -81,8 +81,9 @@ class SearchPlan:
 
     Attributes:
         costs: of architectures, in the unit of the budget; `target` is the budget.
-        total_steps, warm_up_steps, steps_per_epoch: of the search.
+        total_steps, warm_up_steps: of the search.
         seed: of everything random.
+        steps_per_epoch: None for a search without epochs.
         reported: tables whose figures are recorded after every epoch, by name; that of the budget is among them.
         quiet: no progress on standard error.
     """
@@ -91,8 +92,8 @@ class SearchPlan:
     target: int
     total_steps: int
     warm_up_steps: int
-    steps_per_epoch: int
     seed: int
+    steps_per_epoch: int | None = None
     reported: Mapping[str, CostTable] = field(default_factory=dict)
     quiet: bool = False
 
@@ -153,7 +154,8 @@ class SearchLoop:
         plan, first = self.plan, keeper.first_step
         quiet = plan.quiet or not self._processes.is_first
         with Progress(plan.total_steps, quiet=quiet, first_step=first) as progress:
-            if first // plan.steps_per_epoch > self._epochs_recorded:  # stopped while it measured an epoch's end
+            # Stopped while it measured an epoch's end.
+            if plan.steps_per_epoch and first // plan.steps_per_epoch > self._epochs_recorded:
                 self._end_epoch(first - 1, keeper, progress)
             for step in keeper.steps_left():
                 try:
@@ -161,11 +163,11 @@ class SearchLoop:
                 except FloatingPointError as error:
                     raise FloatingPointError(f"step {step}: {error}; {keeper.way_back}") from None
                 keeper.record({"step": step, **figures})
-                if (step + 1) % plan.steps_per_epoch:
+                if plan.steps_per_epoch and (step + 1) % plan.steps_per_epoch == 0:
+                    self._end_epoch(step, keeper, progress)
+                else:
                     progress.update(step + 1)
                     keeper.step_done(step + 1, self.state_dict)
-                else:
-                    self._end_epoch(step, keeper, progress)
             with keeper.interruptible(keeper.steps_done, self.state_dict):
                 return conclude(self.derive())
 
@@ -201,6 +203,7 @@ class SearchLoop:
 
     def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
         """Measure and record what the distribution prefers after an epoch."""
+        assert self.plan.steps_per_epoch
         distribution, name = self.strategy.distribution, self.evaluator.score_name
         self._processes.check_equal([distribution.logits], "the distribution's logits")
         self.evaluator.check_equal()

@@ -16,7 +16,8 @@ __all__ = ["ACTIVATIONS", "VARIABLES", "Choice", "Group", "Head", "SearchSpace",
 VARIABLES = ("kernel", "activation", "splits", "expansion", "channels")
 """The choices of a group, in the order in which architectures index them."""
 
-ACTIVATIONS = ("relu", "swish", "hswish")
+ACTIVATIONS = ["relu", "swish", "hswish"]
+"""Names that spaces and network files may use; `fpnas.nn.ops.register_activation` adds to them."""
 
 Value = int | float | str
 

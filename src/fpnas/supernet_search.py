@@ -1,16 +1,22 @@
 """Searches by a supernet: a space, images and a budget in, the network found out."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from fpnas.architecture import Architecture
+from fpnas.checks import check_keywords, shown
+from fpnas.cost import MACS, Cost
+from fpnas.cost.budget import budget_table, find_cost, table_digest
 from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
-from fpnas.runtime.callbacks import Callback
+from fpnas.quantities import parse_quantity
+from fpnas.runtime.callbacks import Callback, check_callbacks
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, join_processes
@@ -27,14 +33,94 @@ from fpnas.training.data import DataSet, data_identity
 from fpnas.training.load import load_data
 from fpnas.training.search_images import SearchImages
 
-__all__ = ["SearchResult", "build_strategy", "run_search", "search_supernet"]
+__all__ = ["SearchResult", "build_strategy", "run_search", "search", "search_supernet"]
+
+_NAMED = {"data", "space", "target_macs", "output"}
+_LOADING = {"image_size", "max_images", "on_bad_image"}
 
 
-def run_search(config: SearchConfig, *, callbacks: Sequence[Callback] = ()) -> SearchResult:
+def search(
+    space: SearchSpace | str | os.PathLike[str],
+    data: DataSet | str | os.PathLike[str],
+    *,
+    target_macs: str | int | float | None = None,
+    cost: Cost | str | None = None,
+    target: str | int | float | None = None,
+    output: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[Callback] = (),
+    **settings: Any,
+) -> SearchResult:
+    """Search a space for the best network for images within a budget.
+
+    Args:
+        space: a space, its name, or its TOML file.
+        data: a data set, or what `--data` takes: `digits`, `fashion-mnist`, a folder, a name of timm.
+        target_macs: the budget in multiply-adds, e.g. "2.5M".
+        cost: what the budget counts in place of multiply-adds: `"params"`, `"weights"` or a `Cost` of one's own.
+            `target` is the budget then, in the unit of the cost.
+        target: with `cost`.
+        output: the run directory to create; nothing is written when left out.
+        callbacks: are shown the search after every step, every epoch and at the end, and may end it.
+        settings: any other field of `fpnas.search_config.SearchConfig`, by its name. Messages about their values call
+            them as the command line does: `--batch-size` for `batch_size`.
+
+    Raises:
+        UserError: an unknown name, a value out of range, a budget that no network meets, unusable data, or an output
+            that is not free. Nothing was written then.
+        FloatingPointError: the loss is not finite.
+    """
+    check_callbacks(callbacks)
+    check_keywords(SearchConfig, settings, {field.name for field in fields(SearchConfig)} - _NAMED)
+    if cost is None and (target_macs is None or target is not None):
+        raise UserError("search: a budget is needed: target_macs, or cost and target")
+    if cost is not None and (target is None or target_macs is not None):
+        raise UserError("search: cost and target belong together, and to no target_macs")
+    if not isinstance(space, SearchSpace | str | os.PathLike):
+        raise UserError(f"space {shown(space)}: a space, its name or its TOML file is accepted")
+    if not isinstance(data, DataSet | str | os.PathLike):
+        raise UserError(f"data {shown(data)}: a data set, its name or its folder is accepted")
+    if isinstance(data, DataSet):
+        if data.train is None:
+            raise UserError(f"data {data.name}: it has no training images")
+        if late := settings.keys() & _LOADING:
+            raise UserError(f"{', '.join(sorted(late))}: the images of data {data.name} are loaded already")
+    if output is None and settings.get("resume"):
+        raise UserError("search: resume = True: an output is needed with it")
+    config = SearchConfig(
+        data=data.name if isinstance(data, DataSet) else os.fspath(data),
+        space=space.name if isinstance(space, SearchSpace) else os.fspath(space),
+        target_macs=None if target_macs is None else str(target_macs),
+        output=Path(output or "."),
+        **settings,
+    )
+    return run_search(
+        config,
+        space=space if isinstance(space, SearchSpace) else None,
+        dataset=data if isinstance(data, DataSet) else None,
+        cost=MACS if cost is None else find_cost(cost),
+        target=None if target is None else parse_quantity(target, "target"),
+        write=output is not None,
+        callbacks=callbacks,
+    )
+
+
+def run_search(
+    config: SearchConfig,
+    *,
+    space: SearchSpace | None = None,
+    dataset: DataSet | None = None,
+    cost: Cost = MACS,
+    target: int | None = None,
+    write: bool = True,
+    callbacks: Sequence[Callback] = (),
+) -> SearchResult:
     """Search as the command line does: data and space by name, everything written to `config.output`.
 
     Args:
         config: of the search.
+        space, dataset: in place of those that the configuration names.
+        cost, target: what the budget counts where that is not multiply-adds, and the budget.
+        write: whether anything is written.
         callbacks: are shown the run after every step, every epoch and at the end, and may end it.
 
     Raises:
@@ -42,9 +128,10 @@ def run_search(config: SearchConfig, *, callbacks: Sequence[Callback] = ()) -> S
     """
     config.validate()
     configure_threads(config.threads)
-    space = load_space(config.space)
-    check_output(join_processes(pick_device(config.device)), config.output, "search", resume=config.resume)
-    dataset = load_data(
+    space = space or load_space(config.space)
+    if write:
+        check_output(join_processes(pick_device(config.device)), config.output, "search", resume=config.resume)
+    dataset = dataset or load_data(
         config.data,
         image_size=config.image_size,
         default_image_size=space.input_size,
@@ -54,7 +141,7 @@ def run_search(config: SearchConfig, *, callbacks: Sequence[Callback] = ()) -> S
         on_bad_image=config.on_bad_image,
         parts=("train",),
     )
-    return search_supernet(space, dataset, config, write=True, callbacks=callbacks)
+    return search_supernet(space, dataset, config, cost=cost, target=target, write=write, callbacks=callbacks)
 
 
 def search_supernet(
@@ -62,6 +149,8 @@ def search_supernet(
     dataset: DataSet,
     config: SearchConfig,
     *,
+    cost: Cost = MACS,
+    target: int | None = None,
     write: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> SearchResult:
@@ -71,6 +160,7 @@ def search_supernet(
         space: what is searched.
         dataset: only its training images are used, in two class-balanced halves.
         config: `data`, `space` and the loading options in it are not looked at.
+        cost: what the budget counts; `target` is the budget then, and `config.target_macs` is not looked at.
         write: whether `config.output` becomes the run directory; else nothing is written.
         callbacks: are shown the run after every step, every epoch and at the end, and may end it.
 
@@ -88,12 +178,12 @@ def search_supernet(
         "in_channels": dataset.in_channels,
         "num_classes": len(dataset.class_names),
     }
-    target, costs = config.target(), build_cost_table(space, **data)
-    if target < costs.minimum():
-        raise UserError(
-            f"--target-macs {config.target_macs}: the smallest network of space {space.name} at "
-            f"{dataset.image_size} pixels has {costs.minimum()} MACs; that or more is accepted"
-        )
+    own = cost is not MACS
+    assert own == (target is not None), "a cost of its own and a target come together"
+    budget = config.target() if target is None else target
+    given = f"target {target}" if own else f"--target-macs {config.target_macs}"
+    costs = budget_table(space, budget, given=given, cost=cost, **data)
+    macs = build_cost_table(space, **data) if own else costs
     processes.check_divides(config.batch_size, "--batch-size")
     processes.check_divides(config.architecture_batch_size, "--architecture-batch-size")
     images = SearchImages(
@@ -109,12 +199,12 @@ def search_supernet(
     assert config.epochs is not None and config.warmup_epochs is not None
     plan = SearchPlan(
         costs=costs,
-        target=target,
+        target=budget,
         total_steps=images.steps_per_epoch * config.epochs,
         warm_up_steps=images.steps_per_epoch * config.warmup_epochs,
         steps_per_epoch=images.steps_per_epoch,
         seed=config.seed,
-        reported={"macs": costs},
+        reported={"macs": macs} | ({"cost": costs} if own else {}),
         quiet=config.quiet,
     )
     strategy = build_strategy(space, config, plan.total_steps - plan.warm_up_steps)
@@ -123,13 +213,12 @@ def search_supernet(
     trainer = evaluator.trainer
 
     def result_of(found: Tensor, keeper: RunKeeper) -> SearchResult:
-        macs = int(costs.cost(found[None])[0])
         entropy = strategy.distribution.entropy().item()
         return SearchResult(
             architecture=Architecture.of(found),
             network=trainer.spec(found),
-            macs=macs,
-            budget_share=macs / target,
+            macs=int(macs.cost(found[None])[0]),
+            budget_share=int(costs.cost(found[None])[0]) / budget,
             log_probability=strategy.distribution.log_prob(found[None]).item(),
             entropy_nats=entropy,
             converged=entropy < CONVERGED_NATS or not strategy.learns,
@@ -150,7 +239,7 @@ def search_supernet(
     files = RunFiles(
         config.output,
         "search",
-        asdict(config),
+        asdict(config) | ({"cost": cost.name, "target": budget} if own else {}),
         config.resume,
         prepare=prepare,
         write=lambda run, result: write_result(run, space, strategy, trainer.supernet, result),
@@ -160,7 +249,11 @@ def search_supernet(
         lambda keeper: loop.run(keeper, lambda found: result_of(found, keeper)),
         files if write else None,
         processes=processes,
-        identity={"--space": space.digest, **data_identity(replace(dataset, test=None))},
+        identity={
+            "--space": space.digest,
+            **data_identity(replace(dataset, test=None)),
+            **({f"cost {cost.name}": table_digest(costs)} if own else {}),
+        },
         total_steps=plan.total_steps,
         checkpoint_minutes=config.checkpoint_every,
         callbacks=callbacks,

@@ -202,7 +202,10 @@ def origin_of(source: Path) -> str:
     except UserError:
         return "By hand: its network file was given."
     config = run.config
+    budget = f"{config.get('target_macs')} multiply-adds"
+    if "cost" in config:
+        budget = f"{config.get('target')} of cost `{config['cost']}`"
     return (
         f"By `fpnas search` with strategy `{config.get('strategy')}` in space `{config.get('space')}`, within "
-        f"{config.get('target_macs')} multiply-adds, on the training images alone (seed {config.get('seed')})."
+        f"{budget}, on the training images alone (seed {config.get('seed')})."
     )

@@ -70,7 +70,7 @@ def test_a_cost_of_one_s_own_asked_block_by_block(name: str) -> None:
 @pytest.mark.parametrize("part", ["stem", "block", "head"])
 def test_fractions_are_refused_where_they_would_be_cut_off(part: str) -> None:
     cost = replace(COSTS["macs"], takes_arrays=False, **{part: lambda anything: 0.5})
-    with pytest.raises(TypeError, match=r"float64: whole numbers of its unit"):
+    with pytest.raises(UserError, match=r"cost macs: it gives values of type float64: whole numbers of its unit"):
         build_cost_table(load_space("tiny"), cost=cost)
 
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from fpnas.cost.table import build_cost_table
-from fpnas.runtime.setup import generator_for
+from fpnas.objective_evaluator import ObjectiveEvaluator
+from fpnas.search_loop import SearchLoop, SearchPlan
 from fpnas.space import VARIABLES
 from fpnas.space_file import load_space
-from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools, Strategy, StrategySettings
+from fpnas.strategies import STRATEGIES, Judgement, Strategy, StrategySettings
 
 SPACE = load_space("tiny")
 COSTS = build_cost_table(SPACE)
@@ -33,51 +34,36 @@ def landscape_of_gates(gates: Any) -> Tensor:
     return 2 - total / (len(gates) * len(VARIABLES))
 
 
-class Landscape:
-    """Stands for the supernet, at `steepness` times the landscape: keeps what was judged and what was trained."""
+class Landscape(ObjectiveEvaluator):
+    """The landscape as an objective, `steepness` times as steep: keeps what was judged and what was trained."""
 
     def __init__(self, steepness: float = 1.0) -> None:
-        self.steepness = steepness
+        super().__init__(landscape, scale=steepness, train=self._keep, mixture=landscape_of_gates)
         self.judged: list[Tensor] = []
         self.trained: list[tuple[Tensor, Tensor]] = []
         self.mixtures = 0
 
     def judge(self, indices_KGV: Tensor) -> Judgement:
         self.judged.append(indices_KGV)
-        return Judgement(self.steepness * landscape(indices_KGV), 2 - landscape(indices_KGV))
+        return super().judge(indices_KGV)
 
-    def train_weights(self, indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
+    def _keep(self, indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
         self.trained.append((indices_nGV, weight_n))
         return landscape(indices_nGV)
 
     def train_mixture(self, gates: Any) -> Tensor:
         self.mixtures += 1
-        return landscape_of_gates(gates)
-
-    def tools(self, step: int, steps: int, warm_up: int, seed: int) -> StepTools:
-        return StepTools(
-            progress=step / steps,
-            warm_up=step < warm_up,
-            generator=generator_for(seed, "step", step),
-            costs=COSTS,
-            target=TARGET,
-            judge=self.judge,
-            train_weights=self.train_weights,
-            mixture_cross_entropy=landscape_of_gates,
-            train_mixture=self.train_mixture,
-        )
+        return super().train_mixture(gates)
 
 
-def derive(strategy: Strategy, seed: int = 0) -> Tensor:
+def loop_of(learner: Strategy, surface: Landscape, steps: int = 200, warm_up: int = 40, seed: int = 0) -> SearchLoop:
+    """The search of a strategy on a landscape."""
+    return SearchLoop(SearchPlan(COSTS, TARGET, steps, warm_up, seed), learner, surface)
+
+
+def derive(learner: Strategy) -> Tensor:
     """What a strategy finds at the end, indices (G, V)."""
-    return strategy.derive(
-        DeriveTools(
-            generator=generator_for(seed, "derive"),
-            costs=COSTS,
-            target=TARGET,
-            accuracy=lambda indices_GV: -landscape(indices_GV[None]).item(),
-        )
-    )
+    return loop_of(learner, Landscape()).derive()
 
 
 def run(
@@ -94,5 +80,6 @@ def run(
     settings = {"samples_per_nat": 0.5, "budget_floor": FLOOR, "learning_rate": None} | options
     learner = STRATEGIES[strategy](SPACE, StrategySettings(learning_steps=max(1, steps - warm_up), **settings))
     surface = Landscape(steepness)
-    record = [learner.step(surface.tools(step, steps, warm_up, seed)) for step in range(steps if begin == 0 else 0)]
+    loop = loop_of(learner, surface, steps, warm_up, seed)
+    record = [loop.step(step) for step in range(steps if begin == 0 else 0)]
     return learner, surface, record

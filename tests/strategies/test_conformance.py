@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from landscape import COSTS, SPACE, TARGET, Landscape, derive, landscape, run
+from landscape import COSTS, SPACE, TARGET, Landscape, derive, landscape, loop_of, run
 
 from fpnas.distribution import Factorized
 from fpnas.strategies import STRATEGIES, StrategySettings
@@ -61,14 +61,16 @@ def test_the_same_twice_and_another_with_another_seed(name: str) -> None:
 def test_it_goes_on_after_an_interruption_as_if_there_had_been_none(name: str, interrupted_after: int) -> None:
     whole, _, record = run(name, steps=60, warm_up=10)
     first, surface, _ = run(name, steps=60, warm_up=10, begin=1)
+    loop = loop_of(first, surface, 60, 10)
     for step in range(interrupted_after):
-        first.step(surface.tools(step, 60, 10, 0))
+        loop.step(step)
     stored = io.BytesIO()
     torch.save(first.state_dict(), stored)
     stored.seek(0)
     second, surface, _ = run(name, steps=60, warm_up=10, begin=1)
     second.load_state_dict(torch.load(stored, weights_only=True))
-    rest = [second.step(surface.tools(step, 60, 10, 0)) for step in range(interrupted_after, 60)]
+    loop = loop_of(second, surface, 60, 10)
+    rest = [loop.step(step) for step in range(interrupted_after, 60)]
     assert rest == record[interrupted_after:]
     assert _equal(second.state_dict(), whole.state_dict())
     assert torch.equal(derive(second), derive(whole))
@@ -94,5 +96,4 @@ def test_what_is_listed_is_what_there_is() -> None:
     for build in STRATEGIES.values():
         learner = build(SPACE, StrategySettings(learning_steps=10))
         assert learner.distribution.cardinalities == SPACE.cardinalities
-        surface = Landscape()
-        assert learner.step(surface.tools(0, 10, 2, 0))["samples"] >= 1
+        assert loop_of(learner, Landscape(), 10, 2).step(0)["samples"] >= 1

@@ -17,6 +17,7 @@ from fpnas.architecture import Architecture
 from fpnas.cost.base import Cost
 from fpnas.cost.blocks import BlockArrays, first_blocks, later_blocks
 from fpnas.cost.counts import MACS
+from fpnas.errors import UserError
 from fpnas.network_spec import resolve
 from fpnas.space import VARIABLES, SearchSpace
 
@@ -112,15 +113,19 @@ def build_cost_table(
         cost: what to add up; multiply-adds when left out.
 
     Raises:
-        UserError: the input is too small for the space's strides.
-        TypeError: the cost returns something else than whole numbers.
+        UserError: the input is too small for the space's strides; the cost gives something else than whole numbers.
     """
     data = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
     first = Architecture(tuple((0,) * len(VARIABLES) for _ in space.groups))
     base = resolve(space, first, **data)
-    costs_of = (
-        partial(_costs_of_arrays, cost.block) if cost.takes_arrays else partial(_costs_one_by_one, cache(cost.block))
-    )
+    whole = partial(_whole, cost.name)
+    block_cost = cost.block if cost.takes_arrays else cache(cost.block)
+
+    def costs_of(blocks: BlockArrays) -> NDArray[np.int64]:
+        if cost.takes_arrays:
+            return np.array(np.broadcast_to(whole(block_cost(blocks)), blocks.shape))
+        return whole([block_cost(block) for block in blocks.one_by_one()]).reshape(blocks.shape)
+
     tables: list[NDArray[np.int64]] = []
     widths_before: tuple[int, ...] = (space.stem.channels,)
     block_number = 0
@@ -137,24 +142,16 @@ def build_cost_table(
         last_row = (*first.indices[-1][:_CHANNELS], index)
         heads.append(cost.head(resolve(space, Architecture((*first.indices[:-1], last_row)), **data)))
     return CostTable(
-        prefix_cost=int(_whole(cost.stem(base))),
+        prefix_cost=int(whole(cost.stem(base))),
         table=tuple(tables),
-        head=_whole(heads),
+        head=whole(heads),
         cardinalities=space.cardinalities,
     )
 
 
-def _costs_of_arrays(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:
-    return np.array(np.broadcast_to(_whole(block_cost(blocks)), blocks.shape))
-
-
-def _costs_one_by_one(block_cost: Callable[[Any], int], blocks: BlockArrays) -> NDArray[np.int64]:
-    return _whole([block_cost(block) for block in blocks.one_by_one()]).reshape(blocks.shape)
-
-
-def _whole(values: Any) -> NDArray[np.int64]:
+def _whole(cost: str, values: Any) -> NDArray[np.int64]:
     """Values as exact integers; a fraction must not be cut off in silence."""
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"a cost returned values of type {array.dtype}: whole numbers of its unit are expected")
+        raise UserError(f"cost {cost}: it gives values of type {array.dtype}: whole numbers of its unit are accepted")
     return array.astype(np.int64)

@@ -3,8 +3,13 @@
 import math
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from fpnas.checks import shown
+from fpnas.errors import UserError
+from fpnas.space import ACTIVATIONS
 
 __all__ = [
     "ACTIVATION_FUNCTIONS",
@@ -13,6 +18,7 @@ __all__ = [
     "Convolution",
     "convolve",
     "initialise_weights",
+    "register_activation",
 ]
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -24,6 +30,58 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 ACTIVATION_MODULES: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "swish": nn.SiLU, "hswish": nn.Hardswish}
 
 GATE_MODULES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
+
+
+def register_activation(name: str, module: type[nn.Module]) -> None:
+    """Make an activation known by a name to spaces, network files, supernets and networks, in this process.
+
+    It costs nothing, as all activations do. Whoever reads a file that names it has to register it first.
+
+    Args:
+        name: for spaces and network files: a letter, then letters, digits and underscores.
+        module: a class that takes no arguments. Its modules map every number by itself, always alike, without weights
+            and into new memory: supernets apply them to slices of their channels.
+
+    Raises:
+        UserError: a name that cannot be, or is another activation's already; a module that is not of this kind.
+    """
+    if not (isinstance(name, str) and name.isascii() and name.isidentifier()):
+        raise UserError(f"activation {shown(name)}: a name of letters, digits and underscores is accepted")
+    if name in ACTIVATION_MODULES:
+        if ACTIVATION_MODULES[name] is module:
+            return
+        raise UserError(f"activation {shown(name)}: there is one of that name; another name is accepted")
+    try:
+        made = module() if isinstance(module, type) and issubclass(module, nn.Module) else None
+    except TypeError:
+        made = None
+    if made is None:
+        raise UserError(f"activation {shown(name)}: {shown(module)}: a class of modules without arguments is accepted")
+    if next(made.parameters(), None) is not None or next(made.buffers(), None) is not None:
+        raise UserError(f"activation {shown(name)}: its module has weights or buffers; one without any is accepted")
+    if not _is_elementwise(made):
+        raise UserError(
+            f"activation {shown(name)}: it does not map every number by itself, always alike, into new memory; only "
+            "what does is accepted"
+        )
+    ACTIVATION_FUNCTIONS[name] = made
+    ACTIVATION_MODULES[name] = module
+    ACTIVATIONS.append(name)
+
+
+def _is_elementwise(module: nn.Module) -> bool:
+    """Whether a module gives the same of a part of its input as the part of what it gives of the whole."""
+    images = torch.linspace(-6, 6, 2 * 8 * 3 * 3).view(2, 8, 3, 3)
+    given = images.clone()
+    whole = module(given)
+    return (
+        isinstance(whole, Tensor)
+        and whole.shape == images.shape
+        and torch.equal(given, images)
+        and torch.equal(module(images), whole)
+        # Vectorised code may round a part in another way.
+        and torch.allclose(module(images[1:, 2:5, :2]), whole[1:, 2:5, :2], rtol=1e-4, atol=1e-5)
+    )
 
 
 def convolve(images: Tensor, weight: Tensor, *, stride: int, groups: int, training: bool) -> Tensor:

@@ -174,9 +174,14 @@ def _configuration(run: ReportedRun) -> str:
         if name in config
     )
     network = "" if run.kind == "search" else " NETWORK"
+    command = f"fpnas {run.kind}{network} {given} {options}"
+    if "cost" in config:  # which the command line does not know
+        command = (
+            f"fpnas.search(..., cost={config['cost']}, target={config['target']}), in Python, with these settings:"
+        )
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>" for name, value in config.items())
     return (
-        f"<pre tabindex='0'>{escape(f'fpnas {run.kind}{network} {given} {options}')}</pre>"
+        f"<pre tabindex='0'>{escape(command)}</pre>"
         "<div class='scroll' tabindex='0'><table><thead><tr><th scope='col'>setting</th><th scope='col'>value</th></tr>"
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
