@@ -29,6 +29,8 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]], words: i
 
 
 def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in ("macs", "params", "weights", "bytes") and isinstance(value, int):
