@@ -10,6 +10,9 @@ version = release = fpnas.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "fpnas"
+html_static_path = ["_static"]
+html_css_files = ["page.css"]
+html_show_copyright = False
 # Nothing of a page comes from elsewhere, and the sources are in the repository already.
 html_copy_source = False
 html_show_sourcelink = False
