@@ -1,5 +1,5 @@
 # Every target works alone in a fresh clone: each makes the environment first, and a second call costs nothing.
-.PHONY: setup demo test check format wheel-test
+.PHONY: setup demo test docs check format wheel-test
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,6 +19,10 @@ demo: setup
 # Two workers with one thread each are faster than one with two: the networks of the tests are small.
 test: setup check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Whole and anew, so that no page is left out and every warning, which is an error, is seen again.
+docs: setup
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --write-all --doctree-dir build/doctrees docs site
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from command_line import answer
 from finished_runs import copied
 from PIL import Image
 from refusals import tree
@@ -206,3 +207,11 @@ def test_onnx_files_that_cannot_be_used(train_run: Path, tmp_path: Path) -> None
         foreign.write_bytes(content.SerializeToString())
         with pytest.raises(UserError):
             load_onnx(foreign)
+
+
+def test_what_a_format_leaves_unmeasured_is_a_dash_in_the_table(
+    train_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = answer(capfd, "export", train_run, "--format", "folder", "--output", tmp_path / "model")
+    figures = dict(line.rsplit(maxsplit=1) for line in table.splitlines() if len(line.split()) > 1)
+    assert {name.strip(): value for name, value in figures.items()}["latency ms"] == "-"

@@ -1,16 +1,14 @@
 """The guide to extending fpnas is run: its files, commands, messages and Python are what a reader gets."""
 
-import contextlib
-import io
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
+from documents import ROOT, blocks_of, fits, run_blocks
 from sampled import uniform_indices
 from torch import Tensor, nn
 
@@ -29,105 +27,9 @@ from fpnas.space_file import load_space
 from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools
 from fpnas.supernet_search import build_strategy
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"
-
-FENCED = re.compile(r"^(?:<!-- (?P<note>[^\n]+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-ANY_LINES = "..."
-
-
-class Block(NamedTuple):
-    """A fenced block, its first line in the document, and the comment that stands before it."""
-
-    kind: str
-    text: str
-    note: str
-    line: int
-
-
-def blocks_of(document: str) -> list[Block]:
-    """All fenced blocks of a document, in order."""
-    return [
-        Block(match["kind"], match["text"], match["note"] or "", document.count("\n", 0, match.start("text")) + 1)
-        for match in FENCED.finditer(document)
-    ]
-
+DOCUMENT = ROOT / "docs" / "extending.md"
 
 BLOCKS = blocks_of(DOCUMENT.read_text(encoding="utf-8"))
-
-
-def write_file(block: Block) -> None:
-    """Write, lengthen or change the file that a block's comment names."""
-    action, _, rest = block.note.partition(": ")
-    name, _, old_line = rest.partition(": ")
-    path = Path(name)
-    if action == "file":
-        path.write_text(block.text)
-    elif action == "add":
-        path.write_text(path.read_text() + block.text)
-    elif action == "change":
-        before, line, after = path.read_text().rpartition(f"{old_line}\n")
-        assert old_line and line and (not before or before.endswith("\n")), f"line {block.line}: no line {old_line!r}"
-        path.write_text(before + block.text + after)
-    else:
-        raise AssertionError(f"line {block.line}: no file is named")
-
-
-def fits(actual: list[str], expected: list[str]) -> bool:
-    """Whether lines are the expected ones, of which `...` stands for any number."""
-    if not expected:
-        return not actual
-    if expected[0] == ANY_LINES:
-        return any(fits(actual[skipped:], expected[1:]) for skipped in range(len(actual) + 1))
-    return bool(actual) and actual[0] == expected[0] and fits(actual[1:], expected[1:])
-
-
-def commands_of(block: Block) -> list[tuple[str, list[str]]]:
-    """The commands of a console block, each with the lines that follow it."""
-    parts = re.split(r"^\$ (.+)\n", block.text, flags=re.MULTILINE)
-    assert parts[0] == "", f"line {block.line}: a console block begins with a command"
-    return [(command, lines.splitlines()) for command, lines in zip(parts[1::2], parts[2::2], strict=True)]
-
-
-def run_command(command: str, expected: list[str]) -> None:
-    """Run `fpnas ...` and compare all that it prints; only a table's padding at the ends of lines is left out."""
-    program, *arguments = shlex.split(command)
-    assert program == "fpnas"
-    output, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        code = main(arguments)
-    actual = [line.rstrip() for line in output.getvalue().splitlines()] + errors.getvalue().splitlines()
-    shown = "\n".join(actual)
-    assert fits(actual, expected), f"$ {command}\n{shown}"
-    assert code == (2 if any(line.startswith("fpnas: error: ") for line in expected) else 0)
-
-
-def run_python(block: Block, names: dict[str, Any]) -> str:
-    """Execute a block among the names that the ones before it left; what it printed."""
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        exec(compile("\n" * (block.line - 1) + block.text, str(DOCUMENT), "exec"), names)
-    return output.getvalue()
-
-
-def run_blocks(blocks: list[Block]) -> dict[str, Any]:
-    """Run a document's blocks in the working directory; the names that its Python left."""
-    names: dict[str, Any] = {"__name__": "extending"}
-    printed = ""
-    for block in blocks:
-        is_output = block.note == "output"
-        assert is_output or not printed, f"before line {block.line}: it prints what is not shown: {printed}"
-        if is_output:
-            assert block.text == printed, f"line {block.line}: printed is\n{printed}"
-            printed = ""
-        elif block.kind == "toml":
-            write_file(block)
-        elif block.kind == "console":
-            for command, expected in commands_of(block):
-                run_command(command, expected)
-        elif block.kind == "python":
-            printed = run_python(block, names)
-    assert not printed
-    return names
 
 
 @pytest.fixture
@@ -136,7 +38,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     monkeypatch.chdir(tmp_path)
     strategies = dict(STRATEGIES)
     try:
-        yield run_blocks(BLOCKS)
+        yield run_blocks(BLOCKS, str(DOCUMENT))
     finally:
         STRATEGIES.clear()
         STRATEGIES.update(strategies)
@@ -179,11 +81,11 @@ def test_a_message_that_differs_by_one_character_is_found(
     before = [block for block in BLOCKS[:number] if block.kind == "toml"]  # what makes the file as it is by then
     block = BLOCKS[number]
     lines = block.text.splitlines()
-    run_blocks([*before, block])
+    run_blocks([*before, block], str(DOCUMENT))
     for broken in (lines[line][:-1], lines[line] + ".", lines[line].replace("a", "b", 1)):
         text = "\n".join([*lines[:line], broken, *lines[line + 1 :]]) + "\n"
         with pytest.raises(AssertionError):
-            run_blocks([*before, block._replace(text=text)])
+            run_blocks([*before, block._replace(text=text)], str(DOCUMENT))
 
 
 @pytest.mark.parametrize(

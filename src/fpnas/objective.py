@@ -57,7 +57,7 @@ def hinge_costs(cost_K: Tensor, target: float) -> Tensor:
 
 
 def absolute_costs(cost_K: Tensor, target: float) -> Tensor:
-    """Relative distance from the target on either side, |cost / target - 1|.
+    """Relative distance from the target on either side, `|cost / target - 1|`.
 
     Source: TuNAS (CVPR 2020): one search lands on the budget, where a hinge stays anywhere below it.
 

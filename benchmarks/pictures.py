@@ -1,0 +1,139 @@
+"""Pictures of the documentation: real searches, drawn from the rows beside this file and from one small search.
+
+    python benchmarks/pictures.py [--output docs/pictures]
+
+The search takes the digits in the space `tiny`: under a minute on one idle core. The same rows and the same search give
+the same pictures.
+"""
+
+import argparse
+import statistics
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+from ground_truth import SPACE, decode, read_rows
+from matplotlib.figure import Figure
+from searches import read_searches
+
+from fpnas.network_spec import resolve
+from fpnas.report.network_drawing import draw_network
+from fpnas.runtime.metrics import read_metrics
+from fpnas.search_config import SearchConfig
+from fpnas.space_file import load_space
+from fpnas.supernet_search import run_search
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+STEPS_PER_EPOCH = 234  # of the default searches: half of 60,000 images in batches of 128
+STYLE = """<style>
+svg { font: 12px sans-serif; background: #fff } .faint { fill: #666 } .inside { fill: #cfe3f2; stroke: #0072B2 }
+.channels { fill: #0072B2 } .macs { fill: #D55E00 } .over { fill: #fff; font-weight: 600 }
+.bypass { stroke: #999; stroke-width: 3; stroke-dasharray: 4 4 }
+</style>"""
+
+# A given salt makes the same drawing the same file; texts stay texts.
+matplotlib.rcParams.update({"svg.hashsalt": "fpnas", "svg.fonttype": "none", "font.size": 9})
+
+Row = dict[str, Any]
+
+
+def default_searches() -> list[Row]:
+    """The five searches with the defaults, on Fashion-MNIST."""
+    return sorted((row for row in read_searches() if row["experiment"] == "default"), key=lambda row: row["seed"])
+
+
+def entropy_and_samples(rows: list[Row]) -> Figure:
+    """Entropy after every epoch, and how many architectures a step of that epoch drew."""
+    drawing, (above, below) = plt.subplots(2, 1, figsize=(7, 5), sharex=True, layout="constrained")
+    for row in rows:
+        epochs = range(1, len(row["entropies"]) + 1)
+        above.plot(epochs, row["entropies"], marker=".", label=f"seed {row['seed']}")
+        drawn = [last - before for before, last in pairwise([0, *row["samples_by_epoch"]])]
+        below.plot(epochs, [number / STEPS_PER_EPOCH for number in drawn], marker=".")
+    for axes in (above, below):
+        axes.axvspan(0.5, 6.5, color="#eeeeee")
+        axes.axvline(8, color="#888888", linestyle=":")
+    above.text(3.5, 30, "warm-up", ha="center")
+    above.text(7.9, 4, "the joint form begins", ha="right")
+    above.set(ylabel="entropy, nats", ylim=(0, None))
+    below.set(xlabel="epoch", ylabel="architectures drawn in a step", ylim=(0, None), xlim=(0.5, 15.5))
+    above.legend(fontsize="small", loc="upper right")
+    return drawing
+
+
+def found_among_random(rows: list[Row]) -> Figure:
+    """The table of random networks as a histogram, and where the networks of the searches lie in it."""
+    table = [row.top1 for row in read_rows() if row.epochs == 2 and row.seed == 0]
+    drawing, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    axes.hist(table, bins=24, color="#56B4E9", label=f"{len(table)} random networks of the budget")
+    for row in rows:
+        axes.axvline(row["top1"][0], color="#D55E00", label="found by a search" if row is rows[0] else None)
+    axes.axvline(statistics.mean(table), color="black", linestyle=":", label="mean of the random ones")
+    axes.set(xlabel="test top-1, % (two epochs, training seed 0)", ylabel="networks")
+    axes.legend(fontsize="small", loc="upper left")
+    return drawing
+
+
+def probabilities(run: Path) -> Figure:
+    """The probability of every value of every choice of a search, epoch by epoch."""
+    space = load_space(run / "space.toml")
+    epochs = [record["probabilities"] for record in read_metrics(run / "metrics.jsonl") if "probabilities" in record]
+    labels: list[str] = []
+    rows: list[list[float]] = []
+    lines: list[int] = []
+    for g, group in enumerate(space.groups):
+        for v, choice in enumerate(group.choices):
+            if len(choice.values) == 1:
+                continue
+            lines.append(len(rows))
+            for place, value in enumerate(choice.values):
+                labels.append(f"{group.name}: {choice.name} {value}")
+                rows.append([epoch[g][v][place] for epoch in epochs])
+    drawing, axes = plt.subplots(figsize=(7, 6), layout="constrained")
+    image = axes.imshow(rows, aspect="auto", cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    for line in lines:
+        axes.axhline(line - 0.5, color="white", linewidth=1.5)
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    axes.set_xticks(range(4, len(epochs), 5), [str(epoch + 1) for epoch in range(4, len(epochs), 5)])
+    axes.set(xlabel="epoch")
+    drawing.colorbar(image, label="probability", shrink=0.6)
+    return drawing
+
+
+def found_network(row: Row) -> str:
+    """The network of a default search, as its report draws it, in a file of its own."""
+    spec = resolve(load_space(SPACE), decode(row["architecture"]))
+    opening, _, rest = draw_network(spec).partition(">")
+    return opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + ">" + STYLE + rest + "\n"
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=PICTURES)
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    rows = default_searches()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        config = SearchConfig(
+            data="digits", space="tiny", target_macs="0.2M", output=run, epochs=30, batch_size=64, threads=1
+        )
+        run_search(config)
+        drawings = {
+            "entropy": entropy_and_samples(rows),
+            "table": found_among_random(rows),
+            "probabilities": probabilities(run),
+        }
+    for name, drawing in drawings.items():
+        drawing.savefig(arguments.output / f"{name}.svg", metadata={"Date": None})
+    (arguments.output / "network.svg").write_text(found_network(rows[0]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
