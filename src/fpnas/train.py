@@ -97,7 +97,7 @@ def train(
     loop = TrainLoop(network, dataset, config, processes)
 
     def work(keeper: RunKeeper) -> TrainResult:
-        trained = loop.run(keeper)
+        trained = loop.run(keeper, with_mistakes=write)
         assert isinstance(trained.model, Network)
         cost = network_cost(spec)
         return TrainResult(
@@ -110,6 +110,7 @@ def train(
             network=trained.model,
             skipped_images=dataset.skipped,
             images=trained.accuracy.images,
+            mistakes=trained.mistakes,
         )
 
     content = json.dumps(network_to_json(spec), sort_keys=True)
