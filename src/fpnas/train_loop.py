@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from fpnas.errors import UserError
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.progress import Progress
@@ -70,6 +71,11 @@ class TrainLoop:
     def __init__(self, model: nn.Module, dataset: DataSet, config: TrainConfig, processes: Processes) -> None:
         assert dataset.train is not None and dataset.test is not None
         processes.check_divides(config.batch_size, "--batch-size")
+        if (config.mixup or config.cutmix) and config.batch_size % (2 * processes.count):
+            raise UserError(
+                f"--batch-size {config.batch_size}: --mixup and --cutmix work on pairs, in each of {processes.count} "
+                f"processes; a multiple of {2 * processes.count} is accepted"
+            )
         self.config = config
         self._processes = processes
         self._dataset = dataset
