@@ -85,6 +85,15 @@ def test_an_altered_number_is_noticed_and_its_tensor_named(train_run: Path, tmp_
         fpnas.load(run)
 
 
+def test_numbers_of_16_bits_are_altered_ones(train_run: Path, tmp_path: Path) -> None:
+    run = copied(train_run, tmp_path)
+    tensors, about = load_weights(run / "model.safetensors", "weights file")
+    tensors["stem.conv.weight"] = tensors["stem.conv.weight"].bfloat16()
+    save_weights(run / "model.safetensors", tensors, about)
+    with pytest.raises(UserError, match=r"altered .*: tensor stem.conv.weight$"):
+        fpnas.load(run)
+
+
 def test_all_missing_tensors_are_named(train_run: Path, tmp_path: Path) -> None:
     run = copied(train_run, tmp_path)
     save_weights(run / "model.safetensors", {"classifier.bias": torch.zeros(10)}, {})

@@ -4,7 +4,6 @@
 form of timm's `local-dir:` and `hf-hub:` models, and `README.md` is a model card. A finished training is one too.
 """
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from fpnas.errors import UserError
 from fpnas.files import read_json, write_json_atomic
 from fpnas.network_file import load_network, network_from_json, network_to_json
 from fpnas.nn.network import Network, build_network
-from fpnas.runtime.weights import load_weights, save_weights
+from fpnas.runtime.weights import digest_of, load_weights, save_weights
 from fpnas.training.preprocessing import Preprocessing
 
 __all__ = ["CONFIG_NAME", "NETWORK_NAME", "WEIGHTS_NAME", "TrainedModel", "load", "save_model"]
@@ -144,6 +143,5 @@ def _listed(names: list[str]) -> str:
 
 
 def _digest(tensor: Tensor) -> str:
-    """What tells whether a tensor is the one that was saved: its type and numbers."""
-    values = tensor.detach().cpu().contiguous()
-    return hashlib.sha256(str(values.dtype).encode() + values.numpy().tobytes()).hexdigest()[:16]
+    """What tells whether a tensor is the one that was saved."""
+    return digest_of([tensor])[:16]
