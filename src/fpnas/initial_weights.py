@@ -59,7 +59,9 @@ def starting_network(
             weights = weights_from_search(config.from_search, spec, network.state_dict())
         else:
             return network, {}
-    expected, given = ({name: value.shape for name, value in t.items()} for t in (network.state_dict(), weights))
+    expected, given = (
+        {name: value.shape for name, value in tensors.items()} for tensors in (network.state_dict(), weights)
+    )
     strange = sorted(name for name in expected | given if expected.get(name) != given.get(name))
     # The classifier alone may stay as it is.
     if wrong := [name for name in strange if name in given or not name.startswith("classifier.")]:

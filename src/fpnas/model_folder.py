@@ -20,9 +20,21 @@ from fpnas.nn.network import Network, build_network
 from fpnas.runtime.weights import digest_of, load_weights, save_weights
 from fpnas.training.preprocessing import Preprocessing
 
-__all__ = ["CONFIG_NAME", "NETWORK_NAME", "WEIGHTS_NAME", "TrainedModel", "load", "save_model"]
+__all__ = [
+    "CONFIG_NAME",
+    "NETWORK_NAME",
+    "TIMM_LAYERS",
+    "WEIGHTS_NAME",
+    "TrainedModel",
+    "load",
+    "read_preprocessing",
+    "save_model",
+]
 
 NETWORK_NAME, WEIGHTS_NAME, CONFIG_NAME = "network.json", "model.safetensors", "config.json"
+
+TIMM_LAYERS = {"first_conv": "stem.conv", "classifier": "classifier"}
+"""Names by which timm finds the layers that it adapts to other images and classes."""
 
 
 class TrainedModel(nn.Module):
@@ -64,7 +76,7 @@ def save_model(folder: Path, model: TrainedModel) -> None:
         "num_classes": spec.num_classes,
         "num_features": spec.last_channels,
         "model_args": {"network": content},
-        "pretrained_cfg": model.preprocess.to_json() | {"first_conv": "stem.conv", "classifier": "classifier"},
+        "pretrained_cfg": model.preprocess.to_json() | TIMM_LAYERS,
         "tensors": {name: _digest(tensor) for name, tensor in tensors.items()},
     }
     write_json_atomic(folder / NETWORK_NAME, content)
@@ -101,8 +113,7 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
     inner = check_mapping(arguments.get("network"), f"{where}: model_args: network")
     if network_from_json(inner, f"{where}: model_args: network") != spec:
         raise UserError(f"{where}: model_args: network is not the one in {NETWORK_NAME}")
-    settings = check_mapping(config.get("pretrained_cfg"), f"{where}: pretrained_cfg")
-    preprocess = Preprocessing.from_json(settings, where)
+    preprocess = _preprocessing(config, where)
     for field, found, expected in (
         ("input_size: channels", preprocess.in_channels, spec.in_channels),
         ("input_size: pixels", preprocess.image_size, spec.input_size),
@@ -115,6 +126,16 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
     _check_tensors(path / WEIGHTS_NAME, tensors, network.state_dict(), digests)
     network.load_state_dict(tensors)
     return TrainedModel(network, preprocess)
+
+
+def read_preprocessing(folder: Path) -> Preprocessing:
+    """What the configuration of a model folder says of its inputs and classes. Raises UserError."""
+    path = folder / CONFIG_NAME
+    return _preprocessing(read_json(path, "model configuration"), f"model configuration {path}")
+
+
+def _preprocessing(config: Mapping[str, Any], where: str) -> Preprocessing:
+    return Preprocessing.from_json(check_mapping(config.get("pretrained_cfg"), f"{where}: pretrained_cfg"), where)
 
 
 def _check_tensors(
