@@ -13,6 +13,7 @@ from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_cost, show_figures, show_predictions, show_space, show_spaces
 from fpnas.errors import UserError, first_line, tell
+from fpnas.files import what_is_at
 from fpnas.launcher import rank
 from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
@@ -181,8 +182,8 @@ def _train_arguments(parser: CommandParser) -> None:
 def _train(arguments: Any) -> dict[str, Any]:
     config = _configuration(TrainConfig, arguments)
     config.validate()
-    given = Path(arguments.network_file)
-    source = given if given.is_dir() else find_network(arguments.network_file)
+    folder = what_is_at(arguments.network_file, "network") == "folder"
+    source = Path(arguments.network_file) if folder else find_network(arguments.network_file)
     from fpnas.train import run_train
 
     result = run_train(source, config, after_epoch=_keep_report)
@@ -295,7 +296,7 @@ def _import_arguments(parser: CommandParser) -> None:
 
 def _import(arguments: Any) -> dict[str, Any]:
     from fpnas.cost.counts import network_cost
-    from fpnas.files import write_json_atomic
+    from fpnas.files import check_output_file, write_json_atomic
     from fpnas.network_file import network_to_json
     from fpnas.space import ACTIVATIONS
     from fpnas.timm_strings import network_from_timm_strings
@@ -304,10 +305,7 @@ def _import(arguments: Any) -> dict[str, Any]:
     check_ranges(arguments, stem_channels=(8, 65536), head_channels=(1, 65536))
     check_choices(arguments, activation=ACTIVATIONS)
     output = arguments.output
-    if output.is_dir():
-        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
-    if not output.parent.is_dir():
-        raise UserError(f"--output {output}: {output.parent} is not a folder")
+    check_output_file(output)
     spec = network_from_timm_strings(
         arguments.strings,
         name=output.stem if arguments.name is None else arguments.name,

@@ -9,7 +9,7 @@ from fpnas.cost.table import build_cost_table
 from fpnas.derivation import most_probable_within
 from fpnas.distribution import from_state_dict
 from fpnas.errors import UserError
-from fpnas.files import write_json_atomic
+from fpnas.files import check_output_file, write_json_atomic
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
@@ -45,10 +45,8 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     """
     run = RunDirectory.open(path, "search")
     # Two files are written: what would stop the second must be known before the first.
-    if output is not None and output.is_dir():
-        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
-    if output is not None and not output.parent.is_dir():
-        raise UserError(f"--output {output}: {output.parent} is not a folder")
+    if output is not None:
+        check_output_file(output)
     if not run.search_state_path.is_file():
         raise UserError(f"run {path}: {run.search_state_path.name} is missing: the search has not ended")
     space = load_space(run.space_path)

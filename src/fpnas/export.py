@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.files import read_text, write_bytes_atomic, write_text_atomic
+from fpnas.files import check_output_file, check_output_place, read_text, write_bytes_atomic, write_text_atomic
 from fpnas.int8 import quantised
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
@@ -83,12 +83,10 @@ def export_model(
         RuntimeError: it differs from PyTorch by more than 1e-4 (int8 aside); nothing is written then.
     """
     model = load(source)
-    if not output.parent.is_dir():
-        raise UserError(f"--output {output}: {output.parent} is not a folder")
     if format == "folder":
+        check_output_place(output)
         return _write_folder(Path(source), model, output)
-    if output.is_dir():
-        raise UserError(f"--output {output}: is a folder; the name of a file is accepted")
+    check_output_file(output)
     dataset = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
     images, labels = _images_to_compare(model, dataset)
     if format == "torch":

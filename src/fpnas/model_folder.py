@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fpnas.checks import check_mapping
 from fpnas.errors import UserError
-from fpnas.files import read_json, write_json_atomic
+from fpnas.files import read_json, what_is_at, write_json_atomic
 from fpnas.network_file import load_network, network_from_json, network_to_json
 from fpnas.nn.network import Network, build_network
 from fpnas.runtime.weights import digest_of, load_weights, save_weights
@@ -97,10 +97,10 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
         UserError: a file is missing or broken, or a tensor is missing, surplus, or not what was saved.
     """
     path = Path(folder)
-    if not path.is_dir():
+    if what_is_at(path, "model folder") != "folder":
         raise UserError(f"model folder {path}: no such folder")
     for name in (NETWORK_NAME, WEIGHTS_NAME, CONFIG_NAME):
-        if not (path / name).is_file():
+        if what_is_at(path / name, "model folder") != "file":
             raise UserError(
                 f"model folder {path}: {name} is missing; a model folder or the --output of a finished fpnas train is "
                 "expected"

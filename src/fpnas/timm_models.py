@@ -11,6 +11,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from fpnas.errors import UserError
+from fpnas.files import what_is_at
 from fpnas.model_folder import CONFIG_NAME, NETWORK_NAME, TIMM_LAYERS, WEIGHTS_NAME, read_preprocessing
 from fpnas.network_file import load_network, network_from_json
 from fpnas.network_spec import NetworkSpec
@@ -166,7 +167,7 @@ def create_network(pretrained: bool = False, network: Source | None = None, **op
         spec = network_from_json(network, "network")
     else:
         path = Path(network)
-        folder = path if path.is_dir() else None
+        folder = path if what_is_at(path, "timm model fpnas: network") == "folder" else None
         spec = load_network(path / NETWORK_NAME if folder else path)
     known = options.pop("pretrained_cfg", None)
     if known is None:

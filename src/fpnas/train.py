@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
+from fpnas.files import what_is_at
 from fpnas.initial_weights import starting_network
 from fpnas.model_folder import TrainedModel, load
 from fpnas.network_file import load_network, network_to_json
@@ -40,7 +41,7 @@ def run_train(source: Path, config: TrainConfig, *, after_epoch: Callable[[Path]
     """
     config.validate()
     configure_threads(config.threads)
-    initial = load(source) if source.is_dir() else None
+    initial = load(source) if what_is_at(source, "network") == "folder" else None
     spec = initial.network.spec if initial else load_network(source)
     check_output(join_processes(pick_device(config.device)), config.output, "train", resume=config.resume)
     dataset = load_data(

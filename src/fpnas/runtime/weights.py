@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fpnas.errors import UserError, first_line
-from fpnas.files import write_bytes_atomic
+from fpnas.files import what_is_at, write_bytes_atomic
 
 __all__ = ["digest_of", "load_weights", "save_weights"]
 
@@ -46,7 +45,7 @@ def load_weights(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     Raises:
         UserError: missing, unreadable, truncated or not safetensors.
     """
-    if not Path(path).is_file():
+    if what_is_at(path, kind) != "file":
         raise UserError(f"{kind} {path}: no such file")
     try:
         with safe_open(str(path), framework="pt") as file:
