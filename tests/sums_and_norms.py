@@ -11,6 +11,8 @@ from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.nn.network import build_network
 from fpnas.runtime.processes import Processes, join_processes
+from fpnas.training.data import DataSet, ImagesInMemory
+from fpnas.training.mistakes import find_mistakes
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -132,11 +134,50 @@ def check_agreement(processes: Processes) -> None:
         raise AssertionError("a difference was not noticed")
 
 
+class Noted(ImagesInMemory):
+    """Images that note in what batches they were asked for."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        super().__init__(images, labels)
+        self.asked: list[int] = []
+
+    def batch(self, indices: Tensor) -> Tensor:
+        self.asked.append(len(indices))
+        return super().batch(indices)
+
+
+def check_mistakes(processes: Processes) -> None:
+    """Each looks at its share of the test images; what is found is what one process finds, in every process."""
+    pixels = torch.randint(256, (1130, 1, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
+    labels = torch.arange(1130) % 3
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with torch.no_grad():
+        model[1].weight.copy_(drawn(3, 16))
+    found = {}
+    for name, who in (("alone", Processes()), ("shared", processes)):
+        test = Noted(pixels, labels)
+        data = DataSet("noise", ("a", "b", "c"), 1, 4, (0.5,), (0.3,), False, 0, None, test)
+        found[name] = find_mistakes(model, data, processes=who)
+        assert (
+            sum(size for size in test.asked if size > 1) == {"alone": 1130, "shared": (630, 500)[processes.rank]}[name]
+        )
+    assert found["shared"] == found["alone"]
+    assert len(found["shared"].worst) == 24 and sum(map(sum, found["shared"].confusion)) == 1130
+
+
 def main() -> None:
     """All checks, in every process."""
     processes = join_processes(torch.device("cpu"))
     assert processes.count == 2
-    for check in (check_norm, check_half_precision, check_network, check_gradients, check_shared, check_agreement):
+    for check in (
+        check_norm,
+        check_half_precision,
+        check_network,
+        check_gradients,
+        check_shared,
+        check_agreement,
+        check_mistakes,
+    ):
         check(processes)
     if processes.is_first:
         print("sums and norms hold")

@@ -1,5 +1,6 @@
 """Options, configurations, data and runs with something wrong: one line, exit code 2, nothing left behind."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +155,48 @@ def test_output_that_cannot_be_made(capfd: Captured, output: str) -> None:
     write_network()
     for arguments in (search(output=output), train(output=output)):
         assert "--output" in refused(capfd, *arguments)
+
+
+LONG = "n" * 300
+PLACES = {
+    "a network": ["train", LONG, "--data=digits", "--output=run"],
+    "a network file": ["train", f"{LONG}.json", "--data=digits", "--output=run"],
+    "a folder": ["train", f"{LONG}/model", "--data=digits", "--output=run"],
+    "--config": [*train(), f"--config={LONG}"],
+    "--teacher": [*train(), f"--teacher={LONG}"],
+    "--from-search": [*train(), f"--from-search={LONG}"],
+    "--data": train(data=LONG),
+    "--resume": [*train(output=LONG), "--resume"],
+    "cost": ["cost", LONG],
+    "cost --space": ["cost", "net.json", f"--space={LONG}"],
+    "space": ["space", LONG],
+    "search --space": search(space=LONG),
+    "derive": ["derive", LONG],
+    "derive --output": ["derive", "searched", f"--output={LONG}"],
+    "derive --output in a folder": ["derive", "searched", f"--output={LONG}/x.json"],
+    "evaluate": ["evaluate", LONG, "--data=digits"],
+    "predict": ["predict", LONG, "x.png"],
+    "predict by ONNX": ["predict", f"{LONG}.onnx", "x.png"],
+    "predict a file": ["predict", "trained", LONG],
+    "export": ["export", LONG, "--format=onnx", "--output=x.onnx"],
+    "export --output": ["export", "trained", "--format=onnx", f"--output={LONG}"],
+    "export --output in a folder": ["export", "trained", "--format=onnx", f"--output={LONG}/x.onnx"],
+    "export a folder": ["export", "trained", "--format=folder", f"--output={LONG}"],
+    "export --data": ["export", "trained", "--format=onnx", "--output=x.onnx", f"--data={LONG}"],
+    "import": ["import", "ir_r1_k3_s2_e3_c24", f"--output={LONG}"],
+    "report": ["report", LONG],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_name_that_is_too_long_for_a_file(capfd: Captured, trained: Path, search_run: Path, place: str) -> None:
+    write_network()
+    Path("trained").symlink_to(trained)
+    Path("searched").symlink_to(search_run)
+    arguments = PLACES[place]
+    if place == "cost --space":
+        shutil.copy(search_run / "architecture.json", "net.json")
+    assert LONG[:50] in refused(capfd, *arguments)
 
 
 # Runs

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from fpnas.errors import UserError
-from fpnas.files import read_json, write_bytes_atomic, write_json_atomic, write_text_atomic
+from fpnas.files import (
+    check_output_file,
+    read_json,
+    what_is_at,
+    write_bytes_atomic,
+    write_json_atomic,
+    write_text_atomic,
+)
 
 
 def test_writes_replace_what_was_there(tmp_path: Path) -> None:
@@ -74,3 +81,24 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     with open(path) as reader:
         write_json_atomic(path, list(range(100_000)))
         assert json.load(reader) == list(range(10))
+
+
+def test_what_is_at_a_path(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    places = {"file": "file", "link": "folder", ".": "folder", "nowhere": "", "absent": "", "file/x": "", "a/b/c": ""}
+    assert {name: what_is_at(tmp_path / name, "run") for name in places} == places
+    assert what_is_at(os.devnull, "run") == "file"
+    for name, reason in (("x" * 300, "File name too long"), ("a\0b", "not a path")):
+        with pytest.raises(UserError, match=f"^run .*: {reason}$"):
+            what_is_at(name, "run")
+
+
+def test_places_for_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("file", "new"):
+        check_output_file(tmp_path / name)
+    for name, reason in ((".", "is a folder"), ("absent/x", "absent is not a folder"), ("file/x", "is not a folder")):
+        with pytest.raises(UserError, match=f"^--output .*{reason}"):
+            check_output_file(tmp_path / name)

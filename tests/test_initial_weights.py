@@ -14,7 +14,7 @@ from fpnas.architecture import architecture_from_json
 from fpnas.builtin_files import find_network
 from fpnas.errors import UserError
 from fpnas.files import read_json
-from fpnas.initial_weights import architecture_of, weights_from_model, weights_from_search
+from fpnas.initial_weights import architecture_of, starting_network, weights_from_model, weights_from_search
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import build_network
@@ -22,7 +22,7 @@ from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.metrics import read_metrics
 from fpnas.runtime.weights import load_weights
 from fpnas.space_file import load_space
-from fpnas.train import run_train, starting_network, train
+from fpnas.train import run_train, train
 from fpnas.training.load import load_data
 
 LIGHT: dict[str, Any] = {"epochs": 2, "batch_size": 40, "max_images": 200}
@@ -42,6 +42,7 @@ def test_the_architecture_of_a_network(search_run: Path, searched: NetworkSpec) 
     assert architecture_of(space, replace(searched, blocks=(*searched.blocks[:-1], other))) is None
     assert architecture_of(space, replace(searched, blocks=searched.blocks[:-1])) is None
     assert architecture_of(space, replace(searched, stem=replace(searched.stem, channels=24))) is None
+    assert architecture_of(space, replace(searched, gate="hard_sigmoid")) is None
 
 
 def test_the_slices_of_a_search_give_the_supernet_s_logits(search_run: Path, searched: NetworkSpec) -> None:
@@ -61,6 +62,15 @@ def test_a_classifier_of_other_classes_is_left_out(search_run: Path, searched: N
     fewer = replace(searched, num_classes=4)
     weights = weights_from_search(search_run, fewer, build_network(fewer).state_dict())
     assert "stem.conv.weight" in weights and not [name for name in weights if name.startswith("classifier")]
+
+
+def test_a_search_among_grey_images_gives_a_network_of_colours(search_run: Path, searched: NetworkSpec) -> None:
+    colour = replace(searched, in_channels=3)
+    grey, coloured = (
+        weights_from_search(search_run, spec, build_network(spec).state_dict()) for spec in (searched, colour)
+    )
+    assert grey.keys() == coloured.keys()
+    torch.testing.assert_close(coloured["stem.conv.weight"].sum(1, keepdim=True), grey["stem.conv.weight"])
 
 
 def test_networks_that_a_search_has_no_weights_for(search_run: Path, train_run: Path, searched: NetworkSpec) -> None:
@@ -92,6 +102,38 @@ def test_fine_tuning_starts_from_the_model(train_run: Path, tmp_path: Path) -> N
     result = train(model.network.spec, data, replace(config, learning_rate=1e-6), initial=model)
     before = run_accuracy(model)
     assert abs(result.raw_top1 - before) < 3
+
+
+def test_a_start_is_known_by_what_was_given(search_run: Path, searched: NetworkSpec, tmp_path: Path) -> None:
+    """Statistics are measured anew whenever a run goes on: on another device or by other threads with other last bits.
+
+    Nothing about them is random, and whoever calls keeps their own random numbers.
+    """
+    data = load_data("digits", max_images=200)
+    config = train_config(tmp_path / "run", from_search=search_run, **LIGHT | {"dropout": 0.3, "drop_path": 0.3})
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    network, identity = starting_network(searched, data, config)
+    again, same = starting_network(searched, data, config)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert identity == same and identity
+    state = network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
+    other, known = starting_network(searched, data, replace(config, batch_size=50))
+    assert known == identity
+    assert not torch.equal(other.state_dict()["stem.norm.running_var"], state["stem.norm.running_var"])
+
+
+def test_weights_of_other_blocks(train_run: Path, tmp_path: Path) -> None:
+    model = fpnas.load(train_run)
+    spec, data = model.network.spec, load_data("digits", max_images=200)
+    fewer = replace(spec, blocks=spec.blocks[:-1])
+    config = train_config(tmp_path / "run", **LIGHT)
+    for wanted, given in ((spec, fewer), (fewer, spec)):
+        network = build_network(given)
+        start = fpnas.model_folder.TrainedModel(network, model.preprocess)
+        with pytest.raises(UserError, match=r"not of this network: tensor blocks\.\S+ is missing or another"):
+            starting_network(wanted, data, config, start)
 
 
 def run_accuracy(model: Any) -> float:

@@ -86,6 +86,15 @@ def test_an_altered_number_is_noticed_and_its_tensor_named(train_run: Path, tmp_
         fpnas.load(run)
 
 
+def test_numbers_of_16_bits_are_altered_ones(train_run: Path, tmp_path: Path) -> None:
+    run = copied(train_run, tmp_path)
+    tensors, about = load_weights(run / "model.safetensors", "weights file")
+    tensors["stem.conv.weight"] = tensors["stem.conv.weight"].bfloat16()
+    save_weights(run / "model.safetensors", tensors, about)
+    with pytest.raises(UserError, match=r"altered .*: tensor stem.conv.weight$"):
+        fpnas.load(run)
+
+
 def test_all_missing_tensors_are_named(train_run: Path, tmp_path: Path) -> None:
     run = copied(train_run, tmp_path)
     save_weights(run / "model.safetensors", {"classifier.bias": torch.zeros(10)}, {})
@@ -140,6 +149,44 @@ def test_as_a_model_of_timm(train_run: Path) -> None:
         assert pooled.shape == (5, model.head_hidden_size)
         config = timm.data.resolve_data_config(model=model)
         assert tuple(config["input_size"]) == (1, 8, 8) and tuple(config["mean"]) == own.preprocess.mean
+
+
+ELSEWHERE = {
+    "source": "hf-hub",
+    "hf_hub_id": "someone/else",
+    "url": "https://example.invalid/weights.pth",
+    "file": "other.pth",
+    "custom_load": True,
+    "first_conv": "blocks.0",
+}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_timm_takes_the_folder_s_weights_whatever_its_config_names(
+    train_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    def asked(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"something else was to be loaded: {arguments}")
+
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_hf", asked)
+    monkeypatch.setattr(timm.models._builder, "load_state_dict_from_url", asked)
+    run = copied(train_run, tmp_path)
+    content = json.loads((run / "config.json").read_text())
+    content["pretrained_cfg"] |= ELSEWHERE if named else {"first_conv": "blocks.0"}
+    (run / "config.json").write_text(json.dumps(content))
+    model = timm.create_model("fpnas", network=run, pretrained=True, in_chans=3)
+    own = fpnas.load(run).network
+    assert torch.equal(model.classifier.weight, own.classifier.weight)
+    torch.testing.assert_close(model.stem.conv.weight.sum(1), own.stem.conv.weight.sum(1))
+
+
+def test_timm_is_refused_a_config_that_says_nothing_of_images(train_run: Path, tmp_path: Path) -> None:
+    run = copied(train_run, tmp_path)
+    content = json.loads((run / "config.json").read_text())
+    del content["pretrained_cfg"]
+    (run / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="pretrained_cfg: missing"):
+        timm.create_model("fpnas", network=run)
 
 
 def test_transfer_with_timm(train_run: Path) -> None:

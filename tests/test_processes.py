@@ -36,7 +36,9 @@ RUNS: dict[str, tuple[str, ...]] = {
     "training": (*TRAIN, "--epochs", "2"),
     "whole": KILLED,
     "whole training": (*TRAIN, "--epochs", "4", "--checkpoint-every", "0"),
+    "mixed": (*TRAIN, "--epochs", "2", "--batch-size", "12", "--max-images", "120", "--mixup", "0.2", "--cutmix", "1"),
     "no shares": (*SHORT, "--batch-size", "61"),
+    "no pairs": (*TRAIN, "--batch-size", "10", "--cutmix", "1"),
     "in use": SHORT,
 }
 """What two processes are given to do, one after the other: it is their start that takes the time."""
@@ -151,8 +153,14 @@ def test_a_training_gives_the_same(two: Several, tmp_path: Path) -> None:
     assert_equal_to_rounding(alone("training", tmp_path), two.folder / "training", "model.safetensors")
 
 
+def test_processes_mix_images_each_among_its_own(two: Several) -> None:
+    assert [codes["mixed"] for codes in two.codes] == [0, 0]
+    first, last = (record["loss"] for record in repeatable_metrics(two.folder / "mixed"))
+    assert last < first
+
+
 def test_one_process_speaks(two: Several) -> None:
-    for name in RUNS.keys() - {"no shares", "in use"}:
+    for name in RUNS.keys() - {"no shares", "no pairs", "in use"}:
         assert str(two.folder / name) in two.output
     assert two.output.count("forward passes") == 6
 
@@ -167,6 +175,15 @@ def test_a_batch_without_equal_shares_is_refused(two: Several) -> None:
     assert [codes["no shares"] for codes in two.codes] == [2, 2]
     assert "fpnas: error: --batch-size 61: there are 2 processes; a multiple of that is accepted" in two.error
     assert not (two.folder / "no shares").exists()
+
+
+def test_a_share_without_pairs_to_mix_is_refused(two: Several) -> None:
+    assert [codes["no pairs"] for codes in two.codes] == [2, 2]
+    assert (
+        "fpnas: error: --batch-size 10: --mixup and --cutmix work on pairs, in each of 2 processes; a multiple of 4 is "
+        "accepted" in two.error
+    )
+    assert not (two.folder / "no pairs").exists()
 
 
 def test_a_directory_in_use_is_refused_once(two: Several) -> None:

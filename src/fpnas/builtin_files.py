@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fpnas.checks import shown
 from fpnas.errors import UserError
+from fpnas.files import what_is_at
 
 __all__ = ["builtin_network_names", "builtin_recipe_names", "find_network", "find_recipe"]
 
@@ -43,6 +44,6 @@ def _find(name_or_path: str, folder: Path, suffix: str, names: tuple[str, ...], 
     if name_or_path in names:
         return folder / f"{name_or_path}{suffix}"
     path = Path(name_or_path)
-    if path.suffix or path.exists():
+    if path.suffix or what_is_at(path, what):
         return path
     raise UserError(f"{what} {shown(name_or_path)}: no such file; a file or one of {', '.join(names)} is accepted")

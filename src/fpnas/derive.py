@@ -9,7 +9,7 @@ from fpnas.cost.budget import budget_table
 from fpnas.derivation import most_probable_within
 from fpnas.distribution import Distribution, from_state_dict
 from fpnas.errors import UserError
-from fpnas.files import check_file_place, write_json_atomic
+from fpnas.files import check_output_file, write_json_atomic
 from fpnas.finished_search import FinishedSearch, open_finished_search
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import resolve
@@ -75,7 +75,7 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     """
     # Two files are written: what would stop the second must be known before the first.
     if output is not None:
-        check_file_place(output, "--output")
+        check_output_file(output)
     search = open_finished_search(path, "run")
     distribution = _distribution_of(search)
     run, space = search.run, search.space

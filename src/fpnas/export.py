@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.files import check_file_place, check_parent, read_text, write_bytes_atomic, write_text_atomic
+from fpnas.files import check_output_file, check_output_place, read_text, write_bytes_atomic, write_text_atomic
 from fpnas.int8 import quantised
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
@@ -85,9 +85,9 @@ def export_model(
     """
     model = load(source)
     if format == "folder":
-        check_parent(output, "--output")
+        check_output_place(output)
         return _write_folder(Path(source), model, output)
-    check_file_place(output, "--output")
+    check_output_file(output)
     dataset = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
     images, labels = _images_to_compare(model, dataset)
     if format == "torch":

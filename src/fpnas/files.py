@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,48 @@ from typing import Any
 from fpnas.errors import UserError
 
 __all__ = [
-    "check_file_place",
-    "check_parent",
+    "check_output_file",
+    "check_output_place",
     "read_json",
     "read_text",
+    "what_is_at",
     "write_bytes_atomic",
     "write_json_atomic",
     "write_text_atomic",
 ]
+
+
+def what_is_at(path: str | os.PathLike[str], kind: str) -> str:
+    """`folder`, `file` for whatever else, or an empty text where there is nothing at a path a user named.
+
+    Args:
+        path: as it was named.
+        kind: what should be there, for the message.
+
+    Raises:
+        UserError: a name too long, a folder on the way that may not be entered, or no path at all.
+    """
+    try:
+        return "folder" if stat.S_ISDIR(os.stat(path).st_mode) else "file"
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise UserError(f"{kind} {path}: {error.strerror}") from None
+    except ValueError:
+        raise UserError(f"{kind} {os.fspath(path)!r}: not a path") from None
+
+
+def check_output_file(path: Path) -> None:
+    """Raises UserError where `--output` names no place for a file; before slow work."""
+    if what_is_at(path, "--output") == "folder":
+        raise UserError(f"--output {path}: is a folder; the name of a file is accepted")
+    check_output_place(path)
+
+
+def check_output_place(path: Path) -> None:
+    """Raises UserError where what `--output` names would be in no folder."""
+    if what_is_at(path.parent, "--output") != "folder":
+        raise UserError(f"--output {path}: {path.parent} is not a folder")
 
 
 def read_text(path: str | os.PathLike[str], kind: str) -> str:
@@ -60,19 +95,6 @@ def read_json(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{kind} {path}: a JSON object is expected, found {type(value).__name__}")
     return value
-
-
-def check_parent(path: Path, option: str) -> None:
-    """UserError unless the folder is there that something is to be written into; `option` named it."""
-    if not path.parent.is_dir():
-        raise UserError(f"{option} {path}: {path.parent} is not a folder")
-
-
-def check_file_place(path: Path, option: str) -> None:
-    """UserError unless a file may get this name, as far as can be known before the work that fills it."""
-    if path.is_dir():
-        raise UserError(f"{option} {path}: is a folder; the name of a file is accepted")
-    check_parent(path, option)
 
 
 def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -> None:

@@ -1,8 +1,9 @@
 """Weights that a training starts from: those of another training, or the slices a search trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import torch
 from timm.models import adapt_input_conv
 from torch import Tensor
 
@@ -11,12 +12,76 @@ from fpnas.errors import UserError
 from fpnas.finished_search import open_finished_search
 from fpnas.model_folder import TrainedModel
 from fpnas.network_spec import NetworkSpec, resolve
+from fpnas.nn.network import Network, build_network
 from fpnas.nn.supernet import SuperNet
+from fpnas.runtime.setup import generator_for, pick_device
+from fpnas.runtime.weights import digest_of
 from fpnas.space import SearchSpace
+from fpnas.train_config import TrainConfig
+from fpnas.training.augment import normalise
+from fpnas.training.batches import iterate
+from fpnas.training.data import DataSet
+from fpnas.training.evaluation import recalibrate_batch_norm
 
-__all__ = ["architecture_of", "weights_from_model", "weights_from_search"]
+__all__ = ["architecture_of", "starting_network", "weights_from_model", "weights_from_search"]
 
 _FIRST = "stem.conv.weight"
+_IMAGES_FOR_STATISTICS = 5000
+
+
+def starting_network(
+    spec: NetworkSpec, dataset: DataSet, config: TrainConfig, initial: TrainedModel | None = None
+) -> tuple[Network, dict[str, str]]:
+    """The network that a training starts from.
+
+    Args:
+        spec: fitted to the data.
+        dataset: by whose training images statistics are measured where weights come from a search.
+        config: of the training.
+        initial: a trained network of these blocks.
+
+    Returns:
+        The network on its device, and a digest of its weights where they are not fresh.
+
+    Raises:
+        UserError: weights from two sources, of other blocks, or of a search that does not fit.
+    """
+    device = pick_device(config.device)
+    # Whoever calls keeps their own random numbers.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        network = build_network(spec, drop_rate=config.dropout, drop_path_rate=config.drop_path)
+        if initial and config.from_search:
+            raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
+        if initial:
+            weights = weights_from_model(initial, spec, dataset.class_names)
+        elif config.from_search:
+            weights = weights_from_search(config.from_search, spec, network.state_dict())
+        else:
+            return network, {}
+    expected, given = (
+        {name: value.shape for name, value in tensors.items()} for tensors in (network.state_dict(), weights)
+    )
+    strange = sorted(name for name in expected | given if expected.get(name) != given.get(name))
+    # The classifier alone may stay as it is.
+    if wrong := [name for name in strange if name in given or not name.startswith("classifier.")]:
+        raise UserError(f"the weights to start from are not of this network: tensor {wrong[0]} is missing or another")
+    network.load_state_dict(weights, strict=False)
+    # Of what was given, not of statistics that are measured: their last bits are the device's and the threads'.
+    identity = {"the weights to start from": digest_of(network.state_dict().values())[:16]}
+    network = network.to(device).to(memory_format=torch.channels_last)
+    if config.from_search:
+        recalibrate_batch_norm(network, _some_images(dataset, config, device))
+    return network, identity
+
+
+def _some_images(dataset: DataSet, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
+    """Training images for statistics, as they are."""
+    source = dataset.train
+    assert source is not None
+    order = torch.randperm(len(source), generator=generator_for(config.seed, "statistics"))
+    for images, _ in iterate(source, config.batch_size, order[:_IMAGES_FOR_STATISTICS], config.workers):
+        yield normalise(images, dataset.mean, dataset.std, device)
 
 
 def weights_from_model(model: TrainedModel, spec: NetworkSpec, class_names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -59,14 +124,16 @@ def architecture_of(space: SearchSpace, spec: NetworkSpec) -> Architecture | Non
         first += group.repeat
     architecture = Architecture.of(rows)
     # Input channels and classes decide nothing about the blocks.
-    same = resolve(space, architecture, input_size=spec.input_size).blocks == spec.blocks
-    return architecture if same and (space.stem, space.head) == (spec.stem, spec.head) else None
+    own = resolve(space, architecture, input_size=spec.input_size)
+    same = (own.stem, own.blocks, own.head, own.gate) == (spec.stem, spec.blocks, spec.head, spec.gate)
+    return architecture if same else None
 
 
 def weights_from_search(path: Path, spec: NetworkSpec, tensors_to_fit: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The slices of a search's shared weights that a network uses; the classifier where the classes are as many.
 
-    Their batch norm statistics are those of many networks and have to be measured anew.
+    The stem's filters are fitted to another number of channels, as `weights_from_model` does it. Batch norm statistics
+    are those of many networks and have to be measured anew.
 
     Args:
         path: the search's run directory.
@@ -91,4 +158,6 @@ def weights_from_search(path: Path, spec: NetworkSpec, tensors_to_fit: Mapping[s
         raise UserError(f"{search.run.search_state_path}: not the shared weights of this space: {error}") from None
     sliced = resolve(space, architecture, input_size=spec.input_size, in_channels=channels, num_classes=classes)
     extracted = supernet.extract(sliced).state_dict()
+    if channels != spec.in_channels:
+        extracted[_FIRST] = _adapted(extracted[_FIRST], spec.in_channels)
     return {name: value for name, value in extracted.items() if value.shape == tensors_to_fit[name].shape}

@@ -4,7 +4,6 @@
 form of timm's `local-dir:` and `hf-hub:` models, and `README.md` is a model card. A finished training is one too.
 """
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,15 +14,27 @@ from torch import Tensor, nn
 
 from fpnas.checks import check_mapping
 from fpnas.errors import UserError
-from fpnas.files import read_json, write_json_atomic
+from fpnas.files import read_json, what_is_at, write_json_atomic
 from fpnas.network_file import load_network, network_from_json, network_to_json
 from fpnas.nn.network import Network, build_network
-from fpnas.runtime.weights import load_weights, save_weights
+from fpnas.runtime.weights import digest_of, load_weights, save_weights
 from fpnas.training.preprocessing import Preprocessing
 
-__all__ = ["CONFIG_NAME", "NETWORK_NAME", "WEIGHTS_NAME", "TrainedModel", "load", "save_model"]
+__all__ = [
+    "CONFIG_NAME",
+    "NETWORK_NAME",
+    "TIMM_LAYERS",
+    "WEIGHTS_NAME",
+    "TrainedModel",
+    "load",
+    "read_preprocessing",
+    "save_model",
+]
 
 NETWORK_NAME, WEIGHTS_NAME, CONFIG_NAME = "network.json", "model.safetensors", "config.json"
+
+TIMM_LAYERS = {"first_conv": "stem.conv", "classifier": "classifier"}
+"""Names by which timm finds the layers that it adapts to other images and classes."""
 
 
 class TrainedModel(nn.Module):
@@ -65,7 +76,7 @@ def save_model(folder: Path, model: TrainedModel) -> None:
         "num_classes": spec.num_classes,
         "num_features": spec.last_channels,
         "model_args": {"network": content},
-        "pretrained_cfg": model.preprocess.to_json() | {"first_conv": "stem.conv", "classifier": "classifier"},
+        "pretrained_cfg": model.preprocess.to_json() | TIMM_LAYERS,
         "tensors": {name: _digest(tensor) for name, tensor in tensors.items()},
     }
     write_json_atomic(folder / NETWORK_NAME, content)
@@ -86,10 +97,10 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
         UserError: a file is missing or broken, or a tensor is missing, surplus, or not what was saved.
     """
     path = Path(folder)
-    if not path.is_dir():
+    if what_is_at(path, "model folder") != "folder":
         raise UserError(f"model folder {path}: no such folder")
     for name in (NETWORK_NAME, WEIGHTS_NAME, CONFIG_NAME):
-        if not (path / name).is_file():
+        if what_is_at(path / name, "model folder") != "file":
             raise UserError(
                 f"model folder {path}: {name} is missing; a model folder or the --output of a finished fpnas train is "
                 "expected"
@@ -102,8 +113,7 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
     inner = check_mapping(arguments.get("network"), f"{where}: model_args: network")
     if network_from_json(inner, f"{where}: model_args: network") != spec:
         raise UserError(f"{where}: model_args: network is not the one in {NETWORK_NAME}")
-    settings = check_mapping(config.get("pretrained_cfg"), f"{where}: pretrained_cfg")
-    preprocess = Preprocessing.from_json(settings, where)
+    preprocess = _preprocessing(config, where)
     for field, found, expected in (
         ("input_size: channels", preprocess.in_channels, spec.in_channels),
         ("input_size: pixels", preprocess.image_size, spec.input_size),
@@ -116,6 +126,16 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
     _check_tensors(path / WEIGHTS_NAME, tensors, network.state_dict(), digests)
     network.load_state_dict(tensors)
     return TrainedModel(network, preprocess)
+
+
+def read_preprocessing(folder: Path) -> Preprocessing:
+    """What the configuration of a model folder says of its inputs and classes. Raises UserError."""
+    path = folder / CONFIG_NAME
+    return _preprocessing(read_json(path, "model configuration"), f"model configuration {path}")
+
+
+def _preprocessing(config: Mapping[str, Any], where: str) -> Preprocessing:
+    return Preprocessing.from_json(check_mapping(config.get("pretrained_cfg"), f"{where}: pretrained_cfg"), where)
 
 
 def _check_tensors(
@@ -144,6 +164,5 @@ def _listed(names: list[str]) -> str:
 
 
 def _digest(tensor: Tensor) -> str:
-    """What tells whether a tensor is the one that was saved: its type and numbers."""
-    values = tensor.detach().cpu().contiguous()
-    return hashlib.sha256(str(values.dtype).encode() + values.numpy().tobytes()).hexdigest()[:16]
+    """What tells whether a tensor is the one that was saved."""
+    return digest_of([tensor])[:16]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fpnas.errors import UserError, first_line
+from fpnas.files import what_is_at
 from fpnas.training.preprocessing import Preprocessing
 
 __all__ = ["PREPROCESSING_KEY", "OnnxModel", "load_onnx", "median_latency", "open_session"]
@@ -58,7 +59,7 @@ def load_onnx(path: Path) -> OnnxModel:
     Raises:
         UserError: missing, broken, or from elsewhere.
     """
-    if not path.is_file():
+    if what_is_at(path, "ONNX file") != "file":
         raise UserError(f"ONNX file {path}: no such file")
     try:
         session = open_session(str(path))

@@ -11,8 +11,8 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from fpnas.errors import UserError
-from fpnas.files import read_json
-from fpnas.model_folder import CONFIG_NAME, NETWORK_NAME, WEIGHTS_NAME
+from fpnas.files import what_is_at
+from fpnas.model_folder import CONFIG_NAME, NETWORK_NAME, TIMM_LAYERS, WEIGHTS_NAME, read_preprocessing
 from fpnas.network_file import load_network, network_from_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network
@@ -156,7 +156,7 @@ def create_network(pretrained: bool = False, network: Source | None = None, **op
         options: of timm: `num_classes`, `in_chans`, `features_only`, `out_indices`, `drop_rate`, `drop_path_rate`.
 
     Raises:
-        UserError: no network, or weights where there are none.
+        UserError: no network, weights where there are none, or a folder with a broken configuration.
     """
     if network is None:
         raise UserError("timm model fpnas: network = ...: a model folder or a network file is expected")
@@ -167,7 +167,7 @@ def create_network(pretrained: bool = False, network: Source | None = None, **op
         spec = network_from_json(network, "network")
     else:
         path = Path(network)
-        folder = path if path.is_dir() else None
+        folder = path if what_is_at(path, "timm model fpnas: network") == "folder" else None
         spec = load_network(path / NETWORK_NAME if folder else path)
     known = options.pop("pretrained_cfg", None)
     if known is None:
@@ -189,8 +189,8 @@ def create_network(pretrained: bool = False, network: Source | None = None, **op
 def _settings(spec: NetworkSpec, folder: Path | None) -> dict[str, Any]:
     """timm's description of weights and inputs."""
     if folder is not None and (folder / CONFIG_NAME).is_file():
-        content = read_json(folder / CONFIG_NAME, "model configuration")
-        return content["pretrained_cfg"] | {"file": str(folder / WEIGHTS_NAME)}
+        # Not as it stands there: timm would go wherever a source in it says, and leave the folder's weights aside.
+        return read_preprocessing(folder).to_json() | TIMM_LAYERS | {"file": str(folder / WEIGHTS_NAME)}
     statistics = (0.5,) * spec.in_channels
     return {
         "input_size": (spec.in_channels, spec.input_size, spec.input_size),
@@ -199,6 +199,5 @@ def _settings(spec: NetworkSpec, folder: Path | None) -> dict[str, Any]:
         "std": statistics,
         "interpolation": "bilinear",
         "crop_pct": 1.0,
-        "first_conv": "stem.conv",
-        "classifier": "classifier",
+        **TIMM_LAYERS,
     }

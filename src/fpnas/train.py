@@ -2,38 +2,31 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
-from fpnas.initial_weights import weights_from_model, weights_from_search
+from fpnas.files import what_is_at
+from fpnas.initial_weights import starting_network
 from fpnas.model_folder import TrainedModel, load
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
-from fpnas.nn.network import Network, build_network
+from fpnas.nn.network import Network
 from fpnas.runtime.callbacks import Callback
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import join_processes
 from fpnas.runtime.run_directory import RunDirectory
-from fpnas.runtime.setup import configure_threads, generator_for, pick_device
+from fpnas.runtime.setup import configure_threads, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.train_loop import TrainLoop
 from fpnas.train_result import TrainResult, read_result, result_figures, write_result
-from fpnas.training.augment import normalise
-from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet, data_identity
-from fpnas.training.evaluation import recalibrate_batch_norm
 from fpnas.training.load import load_data
 
-__all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "starting_network", "train"]
-
-_IMAGES_FOR_STATISTICS = 5000
+__all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "train"]
 
 
 def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -49,7 +42,7 @@ def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback
     """
     config.validate()
     configure_threads(config.threads)
-    initial = load(source) if source.is_dir() else None
+    initial = load(source) if what_is_at(source, "network") == "folder" else None
     spec = initial.network.spec if initial else load_network(source)
     check_output(join_processes(pick_device(config.device)), config.output, "train", resume=config.resume)
     dataset = load_data(
@@ -99,7 +92,7 @@ def train(
     loop = TrainLoop(network, dataset, config, processes)
 
     def work(keeper: RunKeeper) -> TrainResult:
-        trained = loop.run(keeper)
+        trained = loop.run(keeper, with_mistakes=write)
         assert isinstance(trained.model, Network)
         cost = network_cost(spec)
         return TrainResult(
@@ -112,6 +105,7 @@ def train(
             network=trained.model,
             skipped_images=dataset.skipped,
             images=trained.accuracy.images,
+            mistakes=trained.mistakes,
         )
 
     content = json.dumps(network_to_json(spec), sort_keys=True)
@@ -144,53 +138,6 @@ def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:
     """The network with the data's channels, classes and image size. Raises UserError when too small."""
     fitted = replace(spec, in_channels=dataset.in_channels, num_classes=len(dataset.class_names))
     return fitted.at_input_size(dataset.image_size)
-
-
-def starting_network(
-    spec: NetworkSpec, dataset: DataSet, config: TrainConfig, initial: TrainedModel | None = None
-) -> tuple[Network, dict[str, str]]:
-    """The network that a training starts from.
-
-    Args:
-        spec: fitted to the data.
-        dataset: by whose training images statistics are measured where weights come from a search.
-        config: of the training.
-        initial: a trained network of these blocks.
-
-    Returns:
-        The network on its device, and a digest of its weights where they are not fresh.
-
-    Raises:
-        UserError: weights from two sources, or a search that does not fit.
-    """
-    device = pick_device(config.device)
-    # Whoever calls keeps their own random numbers.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
-        network = build_network(spec, drop_rate=config.dropout, drop_path_rate=config.drop_path)
-    if initial and config.from_search:
-        raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
-    if initial:
-        weights = weights_from_model(initial, spec, dataset.class_names)
-    elif config.from_search:
-        weights = weights_from_search(config.from_search, spec, network.state_dict())
-    else:
-        return network, {}
-    network.load_state_dict(weights, strict=False)
-    network = network.to(device).to(memory_format=torch.channels_last)
-    if config.from_search:
-        recalibrate_batch_norm(network, _some_images(dataset, config, device))
-    values = b"".join(value.cpu().numpy().tobytes() for value in network.state_dict().values())
-    return network, {"the weights to start from": hashlib.sha256(values).hexdigest()[:16]}
-
-
-def _some_images(dataset: DataSet, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
-    """Training images for statistics, as they are."""
-    source = dataset.train
-    assert source is not None
-    order = torch.randperm(len(source), generator=generator_for(config.seed, "statistics"))
-    for images, _ in iterate(source, config.batch_size, order[:_IMAGES_FOR_STATISTICS]):
-        yield normalise(images, dataset.mean, dataset.std, device)
 
 
 def origin_of(source: Path) -> str:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from fpnas.errors import UserError
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.progress import Progress
@@ -19,6 +20,7 @@ from fpnas.training.batches import BatchStream
 from fpnas.training.data import DataSet
 from fpnas.training.distillation import distillation_loss, load_teacher
 from fpnas.training.evaluation import Accuracy, accuracy, normalised_batches
+from fpnas.training.mistakes import Mistakes, find_mistakes
 from fpnas.training.optim import (
     build_optimizer,
     load_optimizer_state,
@@ -44,12 +46,14 @@ class Trained:
         accuracy: of it on the test images.
         raw_top1: without the average, percent.
         seconds: that the training took.
+        mistakes: of it on the test images, where they were asked for.
     """
 
     model: nn.Module
     accuracy: Accuracy
     raw_top1: float
     seconds: float
+    mistakes: Mistakes | None = None
 
 
 class TrainLoop:
@@ -68,6 +72,11 @@ class TrainLoop:
     def __init__(self, model: nn.Module, dataset: DataSet, config: TrainConfig, processes: Processes) -> None:
         assert dataset.train is not None and dataset.test is not None
         processes.check_divides(config.batch_size, "--batch-size")
+        if (config.mixup or config.cutmix) and config.batch_size % (2 * processes.count):
+            raise UserError(
+                f"--batch-size {config.batch_size}: --mixup and --cutmix work on pairs, in each of {processes.count} "
+                f"processes; a multiple of {2 * processes.count} is accepted"
+            )
         self.config = config
         self._processes = processes
         self._dataset = dataset
@@ -133,8 +142,8 @@ class TrainLoop:
         self._result = Accuracy(**state["result"])
         self._epochs_recorded = state["epochs_recorded"]
 
-    def run(self, keeper: RunKeeper) -> Trained:
-        """Every step that is left, then the result."""
+    def run(self, keeper: RunKeeper, *, with_mistakes: bool = False) -> Trained:
+        """Every step that is left, then the result; with the mistakes, test images are looked at once more."""
         if keeper.state is not None:
             self.load_state_dict(keeper.state)
         quiet = self.config.quiet or not self._processes.is_first
@@ -153,7 +162,9 @@ class TrainLoop:
                     self._end_epoch(step, keeper, progress)
             with keeper.interruptible(keeper.steps_done, self.state_dict):
                 raw = self._measured(self._model) if self._average else self._result
-        return Trained(self._judged.cpu().eval(), self._result, raw.top1, keeper.seconds)
+                # All processes share this work: one alone would have the others wait for it longer than they may.
+                mistakes = self._mistakes() if with_mistakes else None
+        return Trained(self._judged.cpu().eval(), self._result, raw.top1, keeper.seconds, mistakes)
 
     def _learning_rate(self, step: int) -> float:
         config = self.config
@@ -222,3 +233,12 @@ class TrainLoop:
         dataset, workers, processes = self._dataset, self.config.workers, self._processes
         batches = normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers, processes.share)
         return accuracy(model, batches, processes)
+
+    def _mistakes(self) -> Mistakes:
+        return find_mistakes(
+            self._judged,
+            self._dataset,
+            device=self._device,
+            workers=self.config.workers,
+            processes=self._processes,
+        )

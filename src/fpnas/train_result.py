@@ -10,7 +10,7 @@ from fpnas.nn.network import Network
 from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory
 from fpnas.train_config import TrainConfig
 from fpnas.training.data import DataSet
-from fpnas.training.mistakes import find_mistakes
+from fpnas.training.mistakes import Mistakes
 from fpnas.training.preprocessing import Preprocessing
 
 __all__ = ["TrainResult", "read_result", "result_figures", "write_result"]
@@ -30,6 +30,7 @@ class TrainResult:
         network: on the processor, in eval mode.
         images: of the test, that the accuracies were measured on.
         skipped_images: that could not be read and were left out or replaced, as the first process met them.
+        mistakes: on those images, of a training that was written; None where it was read again.
     """
 
     top1: float
@@ -41,6 +42,7 @@ class TrainResult:
     network: Network
     skipped_images: int = 0
     images: int = 0
+    mistakes: Mistakes | None = None
 
 
 def result_figures(result: TrainResult) -> dict[str, Any]:
@@ -72,7 +74,8 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
         recipe={name: value for name, value in run.config.items() if name not in aside and value != usual.get(name)},
     )
     write_text_atomic(run.path / "README.md", card)
-    write_json_atomic(run.path / "mistakes.json", find_mistakes(result.network, dataset).to_json())
+    if result.mistakes is not None:
+        write_json_atomic(run.path / "mistakes.json", result.mistakes.to_json())
     write_json_atomic(run.result_path, figures)
 
 

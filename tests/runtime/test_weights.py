@@ -1,12 +1,13 @@
 """Weights on disk: the same bits back, and one line for whatever is no such file."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
 
 from fpnas.errors import UserError
-from fpnas.runtime.weights import load_weights, save_weights
+from fpnas.runtime.weights import digest_of, load_weights, save_weights
 
 
 def test_weights_come_back_bit_by_bit(tmp_path: Path) -> None:
@@ -27,6 +28,17 @@ def test_weights_come_back_bit_by_bit(tmp_path: Path) -> None:
     for name, tensor in tensors.items():
         assert loaded[name].dtype == tensor.dtype
         assert torch.equal(loaded[name].nan_to_num(5), tensor.detach().nan_to_num(5)), name
+
+
+def test_a_digest_is_of_types_and_numbers() -> None:
+    numbers = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    count = torch.tensor(7)
+    expected = hashlib.sha256(b"torch.float32" + numbers.numpy().tobytes() + b"torch.int64" + count.numpy().tobytes())
+    for layout in (torch.contiguous_format, torch.channels_last):
+        assert digest_of([numbers.to(memory_format=layout), count]) == expected.hexdigest()
+    others = [numbers.double(), numbers.bfloat16(), numbers.half(), numbers + 1e-6, -numbers, numbers > 0]
+    digests = {digest_of([other]) for other in (numbers, *others)}
+    assert len(digests) == 7
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])

@@ -104,6 +104,21 @@ def test_a_share_of_a_batch_is_given_what_it_would_be_in_the_whole(data: DataSet
         assert torch.equal(inputs, whole[part]) and torch.equal(given, targets[part])
 
 
+@pytest.mark.parametrize("changed", [{"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 0.2, "cutmix": 1.0}])
+def test_all_shares_of_a_batch_are_mixed_by_the_same_part(data: DataSet, changed: dict[str, float]) -> None:
+    images, labels = batch(data)
+    labels = torch.arange(16) % 10
+    options = AugmentOptions(False, **changed)  # type: ignore[arg-type]
+    parts: list[list[float]] = []
+    for index in (0, 1):
+        share = Share(index, 2)
+        part = share.of(16)
+        targets = [augment(data, options, share=share)(images[part], labels[part], step)[1] for step in range(6)]
+        # A label and its partner's have what the images have of each other; where both are one, it has all.
+        parts.append([float(target.max(1).values.min()) for target in targets])
+    assert parts[0] == pytest.approx(parts[1]) and len(set(parts[0])) > 1
+
+
 def test_all_together(data: DataSet) -> None:
     inputs, targets = augment(data, EVERYTHING)(*batch(data), 0)
     assert inputs.isfinite().all() and torch.allclose(targets.sum(1), torch.ones(16))

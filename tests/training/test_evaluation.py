@@ -3,6 +3,7 @@
 import pytest
 import torch
 from sampled import uniform_specs
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from fpnas.nn.network import build_network
@@ -79,6 +80,21 @@ def test_recalibrated_statistics_are_the_mean_of_the_batches(mode: bool) -> None
     torch.testing.assert_close(
         model.train().stem(batches[0]), expected, rtol=1e-5, atol=1e-5, msg="the stem's output has changed"
     )
+
+
+def test_recalibration_draws_nothing() -> None:
+    spec = uniform_specs(load_space("tiny"), 1, seed=4)[0]
+    torch.manual_seed(0)
+    plain, dropping = build_network(spec), build_network(spec, drop_rate=0.5, drop_path_rate=0.5)
+    assert [layer for layer in dropping.modules() if isinstance(layer, DropPath)]
+    dropping.load_state_dict(plain.state_dict())
+    batches = [images for images, _ in batches_of(20)]
+    recalibrate_batch_norm(plain, batches)
+    before = torch.get_rng_state()
+    recalibrate_batch_norm(dropping, batches)
+    assert torch.equal(torch.get_rng_state(), before)
+    expected = plain.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in dropping.state_dict().items())
 
 
 def test_recalibration_forgets_the_old_statistics() -> None:

@@ -7,7 +7,7 @@ from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command
-from fpnas.files import check_file_place
+from fpnas.files import check_output_file
 
 __all__ = ["COMMAND"]
 
@@ -41,7 +41,7 @@ def _run(arguments: Any) -> dict[str, Any]:
     check_ranges(arguments, stem_channels=(8, 65536), head_channels=(1, 65536))
     check_choices(arguments, activation=ACTIVATIONS)
     output = arguments.output
-    check_file_place(output, "--output")
+    check_output_file(output)
     spec = network_from_timm_strings(
         arguments.strings,
         name=output.stem if arguments.name is None else arguments.name,

@@ -8,6 +8,7 @@ from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, configuration_of
 from fpnas.commands.report import keep_report
+from fpnas.files import what_is_at
 from fpnas.train_config import TrainConfig
 
 __all__ = ["COMMAND"]
@@ -25,8 +26,8 @@ def _add_arguments(parser: CommandParser) -> None:
 def _run(arguments: Any) -> dict[str, Any]:
     config = configuration_of(TrainConfig, arguments)
     config.validate()
-    given = Path(arguments.network_file)
-    source = given if given.is_dir() else find_network(arguments.network_file)
+    folder = what_is_at(arguments.network_file, "network") == "folder"
+    source = Path(arguments.network_file) if folder else find_network(arguments.network_file)
     from fpnas.train import run_train
 
     result = run_train(source, config, callbacks=[keep_report])

@@ -5,7 +5,6 @@ computes. Sums over all processes are equal to the bit in each of them, so all t
 """
 
 import atexit
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from fpnas.errors import ProcessLost, UserError, first_line
 from fpnas.launcher import is_launched, is_one_machine, restarts
 from fpnas.nn.synchronised_norm import SynchronisedBatchNorm
+from fpnas.runtime.weights import digest_of
 
 __all__ = ["WHOLE", "Processes", "Share", "join_processes"]
 
@@ -157,10 +157,7 @@ class Processes:
         """Raises RuntimeError when the processes do not all hold the same values, to the bit."""
         if self.count == 1:
             return
-        digest = hashlib.sha256()
-        for tensor in tensors:
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        digests = self._of_all(digest.hexdigest())
+        digests = self._of_all(digest_of(tensors))
         if others := [rank for rank, other in enumerate(digests) if other != digests[0]]:
             raise RuntimeError(f"{what} of process {others[0]} are not those of the first; results would be worthless")
 

@@ -11,7 +11,7 @@ import yaml
 
 from fpnas.checks import shown
 from fpnas.errors import UserError
-from fpnas.files import read_text, write_text_atomic
+from fpnas.files import read_text, what_is_at, write_text_atomic
 from fpnas.launcher import launch_id
 from fpnas.version import __version__
 
@@ -36,8 +36,9 @@ _LAUNCH = ".launch"
 
 def goes_on(path: Path, resume: bool) -> bool:
     """Whether the run at a path goes on: as asked, or because the launch that began it starts its processes again."""
-    launched = path / _LAUNCH
-    return resume or bool(launch_id() and launched.is_file() and launched.read_text() == launch_id())
+    if resume or not launch_id() or what_is_at(path / _LAUNCH, "--output") != "file":
+        return resume
+    return (path / _LAUNCH).read_text() == launch_id()
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class RunDirectory:
             UserError: the path is a file or a directory with other content, or cannot be made.
         """
         target = Path(path)
-        if resume and (target / "config.yaml").exists():
+        if resume and what_is_at(target / "config.yaml", "--output"):
             cls.open(target, resume)
             return
         try:
@@ -156,11 +157,12 @@ class RunDirectory:
             UserError: not a run, or one of the other kind.
         """
         directory = Path(path)
-        if not directory.is_dir():
-            problem = "not a directory" if os.path.lexists(directory) else "no such directory"
+        found = what_is_at(directory, "run")
+        if found != "folder":
+            problem = "not a directory" if found else "no such directory"
             raise UserError(f"run {directory}: {problem}; the --output of a search or training is expected")
         config_path = directory / "config.yaml"
-        if not config_path.exists():
+        if not what_is_at(config_path, "run"):
             raise UserError(f"run {directory}: has no config.yaml; the --output of a search or training is expected")
         try:
             document = yaml.safe_load(read_text(config_path, "run configuration"))

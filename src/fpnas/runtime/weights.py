@@ -1,17 +1,28 @@
 """Weights on disk: safetensors, whole or not at all."""
 
+import hashlib
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fpnas.errors import UserError, first_line
-from fpnas.files import write_bytes_atomic
+from fpnas.files import what_is_at, write_bytes_atomic
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["digest_of", "load_weights", "save_weights"]
+
+
+def digest_of(tensors: Iterable[Tensor]) -> str:
+    """What tells whether tensors are those of before: their types and numbers, in order; not their shapes."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str(tensor.dtype).encode())
+        # As bytes, since NumPy has no bfloat16.
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_weights(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -34,7 +45,7 @@ def load_weights(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     Raises:
         UserError: missing, unreadable, truncated or not safetensors.
     """
-    if not Path(path).is_file():
+    if what_is_at(path, kind) != "file":
         raise UserError(f"{kind} {path}: no such file")
     try:
         with safe_open(str(path), framework="pt") as file:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fpnas.errors import UserError, first_line
+from fpnas.files import what_is_at
 from fpnas.model_folder import NETWORK_NAME, load
 from fpnas.nn.network import ConvNorm
 from fpnas.training.data import DataSet
@@ -95,9 +96,9 @@ def load_teacher(name: str, dataset: DataSet, device: torch.device | None = None
         UserError: no such model, or one of other classes or channels.
     """
     path = Path(name)
-    if path.name == NETWORK_NAME and path.is_file():
+    if path.name == NETWORK_NAME and what_is_at(path, "--teacher") == "file":
         path = path.parent
-    if path.is_dir():
+    if what_is_at(path, "--teacher") == "folder":
         trained = load(path)
         if trained.class_names != dataset.class_names:
             raise UserError(f"--teacher {name}: its classes are not those of the data")

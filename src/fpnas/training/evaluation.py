@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from fpnas.runtime.processes import WHOLE, Processes, Share
@@ -72,7 +73,8 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace running statistics by the mean over these batches; weights and mode stay as they are.
 
     Weights that were trained under other widths have no statistics of this network's (FBNetV2, OFA and others
-    recalibrate for the same reason).
+    recalibrate for the same reason). Nothing is random: dropout and stochastic depth, which would spread what they
+    leave, are off.
 
     Args:
         model: with batch norm layers.
@@ -85,6 +87,8 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # a cumulative mean, every batch the same weight
     model.train()
+    for dropping in (layer for layer in model.modules() if isinstance(layer, nn.Dropout | DropPath)):
+        dropping.eval()
     for images in batches:
         model(images)
     for layer, momentum in zip(norms, momenta, strict=True):
