@@ -20,6 +20,7 @@ from fpnas.files import write_json_atomic, write_text_atomic
 from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
 from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.metrics import probability_curves
 from fpnas.runtime.phases import PhaseClock
 from fpnas.runtime.processes import WHOLE, Processes, join_processes
 from fpnas.runtime.progress import Progress
@@ -130,6 +131,7 @@ class _SearchLoop:
 
     def __init__(self, space: SearchSpace, dataset: DataSet, config: SearchConfig, processes: Processes) -> None:
         self.processes = processes
+        self.space = space
         self.dataset = dataset
         self.target = config.target()
         self.costs = build_cost_table(
@@ -260,6 +262,10 @@ class _SearchLoop:
         epoch = (step + 1) // self.images.steps_per_epoch
         entropy = self.strategy.distribution.entropy().item()
         expected_macs = self.costs.expected(self.strategy.distribution.group_log_probs())
+        probabilities = [
+            [[round(value, 5) for value in choice.tolist()] for choice in group]
+            for group in self.strategy.distribution.marginals()
+        ]
         epoch_figures = {
             "epoch": epoch,
             "entropy_nats": entropy,
@@ -267,10 +273,7 @@ class _SearchLoop:
             "expected_macs": expected_macs,
             "mode_macs": int(self.costs.cost(mode[None])[0]),
             "mode_top1": mode_top1,
-            "probabilities": [
-                [[round(value, 5) for value in choice.tolist()] for choice in group]
-                for group in self.strategy.distribution.marginals()
-            ],
+            "probabilities": probabilities,
         }
         progress.update(
             step + 1,
@@ -279,7 +282,10 @@ class _SearchLoop:
             macs_of_target=expected_macs / self.target,
             top1=mode_top1,
         )
-        keeper.record({"step": step, **epoch_figures, "seconds": keeper.seconds, **self._clock.taken()})
+        keeper.record(
+            {"step": step, **epoch_figures, "seconds": keeper.seconds, **self._clock.taken()},
+            {"target_macs": self.target, **probability_curves(self.space, probabilities)},
+        )
         self.epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=mode_top1)
 

@@ -127,10 +127,10 @@ class RunKeeper:
         newest = f"{self._last_path} is the last checkpoint; " if self._last_path else ""
         return f"{newest}a new run with a lower --learning-rate may help"
 
-    def record(self, figures: Mapping[str, Any]) -> None:
-        """Add a line to the record."""
+    def record(self, figures: Mapping[str, Any], curves: Mapping[str, float] | None = None) -> None:
+        """Add a line to the record, as `MetricsLog.write` does."""
         if self._log:
-            self._log.write(figures)
+            self._log.write(figures, curves)
 
     def step_done(self, step: int, state: State, *, epoch_ended: bool = False, score: float | None = None) -> None:
         """After a step: write a checkpoint where one is due, and leave if that was asked for.
