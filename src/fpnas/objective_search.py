@@ -200,7 +200,7 @@ def optimize(
         drawn = sample_within_budget(learner.distribution, costs, _MEASURED, low=0, high=budget, generator=generator)[0]
         scale = fitted_scale(values(drawn))
     evaluator = ObjectiveEvaluator(values, scale=scale, train=train_weights if train else None)
-    loop = SearchLoop(SearchPlan(costs, budget, steps, warm_up_steps, seed=seed, quiet=True), learner, evaluator)
+    loop = SearchLoop(SearchPlan(space, costs, budget, steps, warm_up_steps, seed=seed, quiet=True), learner, evaluator)
 
     def conclude(found: Tensor, keeper: RunKeeper) -> Optimum:
         value = float(values(found[None])[0])

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from fpnas.cost.table import CostTable
 from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.metrics import probability_curves
 from fpnas.runtime.phases import PhaseClock
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.setup import generator_for
+from fpnas.space import SearchSpace
 from fpnas.strategies import DeriveTools, Gates, Judgement, StepTools, Strategy
 
 __all__ = ["Evaluator", "SearchLoop", "SearchPlan"]
@@ -80,6 +82,7 @@ class SearchPlan:
     """What a search is to keep to.
 
     Attributes:
+        space: that is searched.
         costs: of architectures, in the unit of the budget; `target` is the budget.
         total_steps, warm_up_steps: of the search.
         seed: of everything random.
@@ -88,6 +91,7 @@ class SearchPlan:
         quiet: no progress on standard error.
     """
 
+    space: SearchSpace
     costs: CostTable
     target: int
     total_steps: int
@@ -130,6 +134,7 @@ class SearchLoop:
             "strategy": self.strategy.state_dict(),
             "samples": self.samples,
             "epochs_recorded": self._epochs_recorded,
+            "phases": self._clock.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -138,6 +143,7 @@ class SearchLoop:
         self.strategy.load_state_dict(state["strategy"])
         self.samples = state["samples"]
         self._epochs_recorded = state["epochs_recorded"]
+        self._clock.load_state_dict(state["phases"])
 
     def run(self, keeper: RunKeeper, conclude: Callable[[Tensor], Result]) -> Result:
         """Every step that is left, then the result.
@@ -214,17 +220,19 @@ class SearchLoop:
         entropy = distribution.entropy().item()
         group_log_probs = distribution.group_log_probs()
         epoch_figures: dict[str, Any] = {"epoch": epoch, "entropy_nats": entropy, "samples_so_far": self.samples}
-        shares = {}
+        shares, curves = {}, {}
         for cost, table in self.plan.reported.items():
             expected = table.expected(group_log_probs)
             epoch_figures |= {f"expected_{cost}": expected, f"mode_{cost}": int(table.cost(mode[None])[0])}
             if table is self.plan.costs:
                 shares[f"{cost}_of_target"] = expected / self.plan.target
+                curves[f"target_{cost}"] = float(self.plan.target)
         epoch_figures[f"mode_{name}"] = score
-        epoch_figures["probabilities"] = [
+        epoch_figures["probabilities"] = probabilities = [
             [[round(value, 5) for value in choice.tolist()] for choice in group] for group in distribution.marginals()
         ]
+        curves |= probability_curves(self.plan.space, probabilities)
         progress.update(step + 1, nats=entropy, K=self._last_samples, **shares, **{name: score})
-        keeper.record({"step": step, **epoch_figures, "seconds": keeper.seconds, **self._clock.taken()})
+        keeper.record({"step": step, **epoch_figures, "seconds": keeper.seconds, **self._clock.taken()}, curves)
         self._epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=score)

@@ -198,6 +198,7 @@ def search_supernet(
     config = config.scheduled(images.steps_per_epoch)
     assert config.epochs is not None and config.warmup_epochs is not None
     plan = SearchPlan(
+        space=space,
         costs=costs,
         target=budget,
         total_steps=images.steps_per_epoch * config.epochs,

@@ -1,8 +1,11 @@
 """The report that is served: to this machine alone, two pages and nothing else, new when there is something new."""
 
 import http.client
+import socket
+import struct
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from finished_runs import copied
 
 from fpnas.errors import UserError
 from fpnas.report.live import server_for, state_of
+from fpnas.report.runs import ReportedRun, read_runs
 
 
 @pytest.fixture
@@ -63,8 +67,27 @@ def test_an_epoch_changes_the_state_and_a_step_does_not(run: Path) -> None:
         file.write(lines[0])
         file.flush()
         assert state_of([run]) == begun
-        file.write(lines[-1])
+        # Half an epoch's line is not one: the page would not show it, and nothing would say that it came.
+        file.write(lines[-1][:-1])
+        file.flush()
+        assert state_of([run]) == begun
+        file.write(lines[-1][-1:])
     assert state_of([run]) != begun
+
+
+def test_an_epoch_that_comes_while_the_page_is_made_is_not_missed(
+    run: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading(paths: Sequence[Path]) -> list[ReportedRun]:
+        runs = read_runs(paths)
+        with (run / "metrics.jsonl").open("ab") as file:
+            file.write((run / "metrics.jsonl").read_bytes().splitlines(keepends=True)[-1])
+        return runs
+
+    monkeypatch.setattr("fpnas.report.live.read_runs", reading)
+    page = answer(port, "/")[1]
+    # Without the new epoch, and with a state that says so.
+    assert f'data-live="{state_of([run])}"' not in page and 'data-live="' in page
 
 
 def test_a_run_that_cannot_be_read_for_a_moment(port: int, run: Path) -> None:
@@ -72,6 +95,17 @@ def test_a_run_that_cannot_be_read_for_a_moment(port: int, run: Path) -> None:
     assert answer(port, "/")[0] == 503
     moved.rename(run / "config.yaml")
     assert answer(port, "/")[0] == 200
+
+
+def test_a_browser_that_leaves_is_no_error(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        # Closed with bytes unread: what is sent after that is refused.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.recv(1)
+    assert answer(port, "/state")[0] == 200
+    time.sleep(0.5)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_port_that_is_taken_is_one_line(port: int, run: Path) -> None:

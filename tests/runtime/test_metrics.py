@@ -7,6 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fpnas.errors import UserError
 from fpnas.runtime.metrics import MetricsLog, read_metrics
+from fpnas.space_file import load_space
 
 RECORDS = [{"step": 1, "loss": 2.5, "name": "é", "done": False}, {"step": 2, "loss": 0.1}]
 
@@ -33,6 +34,38 @@ def test_numbers_become_curves(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path)).Reload()
     assert events.Tags()["scalars"] == ["loss"]
     assert [(point.step, round(point.value, 6)) for point in events.Scalars("loss")] == [(1, 2.5), (2, 0.1)]
+
+
+def test_a_search_has_every_figure_of_its_record_as_a_curve(search_run: Path) -> None:
+    events = EventAccumulator(str(search_run), size_guidance={"scalars": 0}).Reload()
+    curves = {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    records = read_metrics(search_run / "metrics.jsonl")
+    for name in {name for record in records for name in record} - {"step", "probabilities"}:
+        expected = [(record["step"], record[name]) for record in records if name in record]
+        assert curves[name] == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected], name
+    space = load_space(search_run / "space.toml")
+    open_values = 0
+    for g, group in enumerate(space.groups):
+        for v, choice in enumerate(group.choices):
+            for place, value in enumerate(choice.values if len(choice.values) > 1 else ()):
+                open_values += 1
+                expected = [
+                    (record["step"], record["probabilities"][g][v][place]) for record in records if "epoch" in record
+                ]
+                assert curves[f"probability_group_{group.name}/{choice.name}_{value}"] == [
+                    (step, pytest.approx(probability, abs=1e-6)) for step, probability in expected
+                ]
+    assert open_values == sum(tag.startswith("probability_") for tag in curves) > 20
+    assert {value for _, value in curves["target_macs"]} == {300_000}
+
+
+def test_a_training_has_every_figure_of_its_record_as_a_curve(train_run: Path) -> None:
+    events = EventAccumulator(str(train_run)).Reload()
+    records = read_metrics(train_run / "metrics.jsonl")
+    assert set(events.Tags()["scalars"]) == set(records[0]) - {"step"}
+    for name in set(records[0]) - {"step"}:
+        points = [point.value for point in events.Scalars(name)]
+        assert points == pytest.approx([record[name] for record in records], rel=1e-6), name
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:

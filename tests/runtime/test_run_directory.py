@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from fpnas.errors import UserError
+from fpnas.runtime.environment import environment
 from fpnas.runtime.run_directory import RunDirectory
 from fpnas.version import __version__
 
@@ -19,6 +21,20 @@ def test_a_run_can_be_made_and_opened(tmp_path: Path) -> None:
     assert opened.config == config | {"output": str(tmp_path / "a" / "b")}
     assert opened.checkpoints.is_dir()
     assert yaml.safe_load(opened.config_path.read_text())["fpnas"] == __version__
+
+
+def test_a_run_says_what_it_was_made_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/lib/fpnas/__main__.py", "search", "--output", "a b"])
+    RunDirectory.create(tmp_path / "run", "search", {})
+    made_with = RunDirectory.open(tmp_path / "run").made_with
+    assert made_with["fpnas"] == __version__ and made_with["torch"] == torch.__version__
+    assert made_with["command"] == "fpnas search --output 'a b'" and made_with["processes"] == "1"
+    monkeypatch.setattr("sys.argv", ["/usr/bin/pytest", "-q"])
+    assert "command" not in environment()
+    # Runs of before, and whatever else may stand there.
+    for text in ("", "environment: 3\n", "environment: [3]\n"):
+        (tmp_path / "run" / "config.yaml").write_text(f"kind: search\nfpnas: 0.1\n{text}configuration: {{}}\n")
+        assert RunDirectory.open(tmp_path / "run").made_with == {"fpnas": "0.1"}
 
 
 def test_an_empty_directory_will_do(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Landscape(ObjectiveEvaluator):
 
 def loop_of(learner: Strategy, surface: Landscape, steps: int = 200, warm_up: int = 40, seed: int = 0) -> SearchLoop:
     """The search of a strategy on a landscape."""
-    return SearchLoop(SearchPlan(COSTS, TARGET, steps, warm_up, seed), learner, surface)
+    return SearchLoop(SearchPlan(SPACE, COSTS, TARGET, steps, warm_up, seed), learner, surface)
 
 
 def derive(learner: Strategy) -> Tensor:

@@ -1,10 +1,13 @@
 """The report of runs under way, served to this machine alone."""
 
 import hashlib
+import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from fpnas.errors import UserError, tell
 from fpnas.report.page import render
@@ -22,13 +25,34 @@ def state_of(paths: Sequence[Path]) -> str:
     for path in paths:
         for name in _FILES:
             file = path / name
-            if name == "metrics.jsonl" and file.is_file():
+            try:
+                status = file.stat()
+            except OSError:  # not there, or just replaced
+                continue
+            changed = str(status.st_mtime_ns)
+            if name == "metrics.jsonl":
                 # Steps come many a second; an epoch is what is worth drawing again.
-                epochs = sum(b'"epoch"' in line for line in file.read_bytes().splitlines(keepends=True))
-                digest.update(f"{path} {epochs};".encode())
-            elif file.is_file():
-                digest.update(f"{path} {name} {file.stat().st_mtime_ns};".encode())
+                changed = str(_epochs(file, status.st_size, status.st_mtime_ns))
+            digest.update(f"{path!r} {name} {changed};".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=256)
+def _epochs(path: Path, size: int, changed_ns: int) -> int:
+    """Epochs in a record that is so long and was changed then: those of runs that stand still are counted once.
+
+    A line without its end is no record yet; the page that is drawn now will not show it.
+    """
+    content = path.read_bytes()
+    return content.count(b'"epoch"', 0, content.rfind(b"\n") + 1)
+
+
+class _Server(ThreadingHTTPServer):
+    """Of browsers that leave before they have their page, nothing is said."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def server_for(paths: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
@@ -48,7 +72,9 @@ def server_for(paths: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
                 self._answer(HTTPStatus.OK, "text/plain", state_of(paths))
             elif self.path == "/":
                 try:
-                    self._answer(HTTPStatus.OK, "text/html", render(read_runs(paths), live=state_of(paths)))
+                    # First the state: what is written meanwhile makes another one, and the page asks again.
+                    state = state_of(paths)
+                    self._answer(HTTPStatus.OK, "text/html", render(read_runs(paths), live=state))
                 except UserError as error:
                     # A run that is just being made, or goes on; the page asks again.
                     self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", str(error), {"Refresh": "2"})
@@ -71,7 +97,7 @@ def server_for(paths: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
             """Requests are nobody's business."""
 
     try:
-        return ThreadingHTTPServer((_ADDRESS, port), Handler)
+        return _Server((_ADDRESS, port), Handler)
     except OSError as error:
         raise UserError(f"--port {port}: cannot be served on: {error.strerror}") from None
 

@@ -143,10 +143,10 @@ class RunKeeper:
                 return
             yield step
 
-    def record(self, figures: Mapping[str, Any]) -> None:
-        """Add a line to the record, to be shown to the watchers when the step is done."""
+    def record(self, figures: Mapping[str, Any], curves: Mapping[str, float] | None = None) -> None:
+        """Add a line to the record, as `MetricsLog.write` does, to be shown to the watchers when the step is done."""
         if self._log:
-            self._log.write(figures)
+            self._log.write(figures, curves)
         if self._watchers:
             self._recorded.append(figures)
 

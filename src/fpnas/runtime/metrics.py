@@ -3,15 +3,16 @@
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fpnas.errors import UserError
 from fpnas.files import read_text
+from fpnas.space import SearchSpace
 
-__all__ = ["MetricsLog", "read_metrics"]
+__all__ = ["MetricsLog", "probability_curves", "read_metrics"]
 
 
 class MetricsLog:
@@ -37,8 +38,12 @@ class MetricsLog:
         self._file.truncate(path.read_bytes()[:recorded_bytes].rfind(b"\n") + 1)
         self._curves = SummaryWriter(str(run_path), purge_step=first_step or None)
 
-    def write(self, record: Mapping[str, Any]) -> None:
+    def write(self, record: Mapping[str, Any], curves: Mapping[str, float] | None = None) -> None:
         """Append one record; numbers in it also become points at `record["step"]` of a TensorBoard curve.
+
+        Args:
+            record: `step` and whatever else.
+            curves: what the record holds in a nested form, by the names of its curves.
 
         Raises:
             UserError: the file cannot be written, a full disk included.
@@ -47,7 +52,7 @@ class MetricsLog:
             self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
             self._file.flush()
             step = record["step"]
-            for name, value in record.items():
+            for name, value in (*record.items(), *(curves or {}).items()):
                 if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
                     self._curves.add_scalar(name, value, step)
         except OSError as error:
@@ -78,6 +83,22 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def probability_curves(space: SearchSpace, probabilities: Sequence[Sequence[Sequence[float]]]) -> dict[str, float]:
+    """Names of curves, a section of TensorBoard per group, for the probability of every value that can be chosen.
+
+    Args:
+        space: that is searched.
+        probabilities: by group, choice and value.
+    """
+    return {
+        f"probability_group_{group.name}/{choice.name}_{value}": probability
+        for group, of_group in zip(space.groups, probabilities, strict=True)
+        for choice, of_choice in zip(group.choices, of_group, strict=True)
+        for value, probability in zip(choice.values, of_choice, strict=True)
+        if len(choice.values) > 1
+    }
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

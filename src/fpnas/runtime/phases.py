@@ -1,7 +1,7 @@
 """Where the time of a run goes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -37,6 +37,14 @@ class PhaseClock:
                 return function(*arguments)
 
         return call
+
+    def state_dict(self) -> dict[str, float]:
+        """Seconds by phase since they were last taken."""
+        return dict(self._seconds)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Count on from `state_dict`."""
+        self._seconds = dict(state)
 
     def taken(self) -> dict[str, float]:
         """Seconds since the last call, as fields of a record: `seconds_` and the phase."""

@@ -13,6 +13,7 @@ from fpnas.checks import shown
 from fpnas.errors import UserError
 from fpnas.files import read_text, what_is_at, write_text_atomic
 from fpnas.launcher import launch_id
+from fpnas.runtime.environment import environment
 from fpnas.version import __version__
 
 __all__ = ["MAY_CHANGE", "RunDirectory", "goes_on"]
@@ -51,6 +52,7 @@ class RunDirectory:
         config: the effective configuration that the run was started with.
         goes_on: whether it was begun before, and is to go on.
         lock: held open by the process that is at work on the run.
+        made_with: version, machine, time and command by their names, as far as they were written down.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class RunDirectory:
     config: dict[str, Any]
     goes_on: bool = field(default=False, compare=False)
     lock: IO[str] | None = field(default=None, compare=False, repr=False)
+    made_with: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def check_free(cls, path: str | os.PathLike[str], *, resume: str | None = None) -> None:
@@ -141,7 +144,7 @@ class RunDirectory:
             cls.check_free(directory)  # another process may have been quicker, and done
             if launch_id():
                 write_text_atomic(directory / _LAUNCH, launch_id())
-            document = {"kind": kind, "fpnas": __version__, "configuration": plain}
+            document = {"kind": kind, "fpnas": __version__, "environment": environment(), "configuration": plain}
             write_text_atomic(run.config_path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
         return run
 
@@ -176,7 +179,10 @@ class RunDirectory:
             raise UserError(f"run configuration {config_path}: configuration is missing")
         if kind is not None and document["kind"] != kind:
             raise UserError(f"run {directory}: is a {document['kind']} run; a {kind} run is expected")
-        return cls(directory, document["kind"], config)
+        known = document.get("environment")
+        made_with = {"fpnas": document.get("fpnas"), **(known if isinstance(known, dict) else {})}
+        made_with = {str(name): str(value) for name, value in made_with.items() if value is not None}
+        return cls(directory, document["kind"], config, made_with=made_with)
 
     @property
     def config_path(self) -> Path:
