@@ -6,10 +6,15 @@ from pathlib import Path
 
 from fpnas.errors import UserError
 from fpnas.files import read_json
-from fpnas.report.charts import Chart
+from fpnas.report.charts import Chart, heat_map, short
 from fpnas.training.mistakes import Mistakes, WrongImage
 
 __all__ = ["confusion_chart", "read_mistakes"]
+
+_CELLS = ((12, 34, 24), (30, 26, 24), (100, 14, 12))
+"""Height and least width of a cell in pixels, by the most classes they are for."""
+_MOST_LABELLED = 30
+_AROUND = 100
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
@@ -33,6 +38,8 @@ def read_mistakes(run: Path) -> Mistakes | None:
         )
         confusion = [[int(count) for count in row] for row in content["confusion"]]
         names = tuple(map(str, content["class_names"]))
+        if confusion and {len(names)} != {len(confusion), *map(len, confusion)}:
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise UserError(f"mistakes {path}: not what a training writes; leave it out to report the rest") from None
     if not all(_BASE64.fullmatch(image.png) for image in worst):
@@ -42,37 +49,54 @@ def read_mistakes(run: Path) -> Mistakes | None:
 
 def confusion_chart(mistakes: Mistakes) -> Chart:
     """A heat map: what the images of each class are taken for, in percent of the class."""
-    names = [escape(name) for name in mistakes.class_names]
+    names = mistakes.class_names
+    places = list(range(len(names)))
     shares = [[100 * count / max(1, sum(row)) for count in row] for row in mistakes.confusion]
     off = sorted(
         (
-            (share, mistakes.class_names[true], mistakes.class_names[said])
+            (share, names[true], names[said])
             for true, row in enumerate(shares)
             for said, share in enumerate(row)
-            if true != said
+            if true != said and share
         ),
         reverse=True,
     )[:3]
-    said = "; ".join(f"{share:.1f}% of {true} are taken for {other}" for share, true, other in off)
+    confused = "; ".join(f"{share:.1f}% of {true} are taken for {other}" for share, true, other in off)
+    height, width = next(sizes for most, *sizes in _CELLS if len(names) <= most)
+    labelled = len(names) <= _MOST_LABELLED
+    ticks = {"tickvals": places, "ticktext": [escape(short(name, 16)) for name in names], "showgrid": False}
     return Chart(
-        "What is taken for what: of the test images of each class (row), the share that each class (column) is said of",
-        f"Most often: {said}." if said else "Too many classes to show.",
+        "Confusion matrix: of the test images of each class (row), the percentage taken for each class (column)",
+        f"Most often: {confused}." if off else "Every test image is taken for what it is.",
         [
-            {
-                "type": "heatmap",
-                "x": names,
-                "y": names,
-                "z": shares,
-                "zmin": 0,
-                "zmax": 100,
-                "colorscale": "Cividis",
-                "hovertemplate": "%{y} taken for %{x}: %{z:.1f}%<extra></extra>",
-                "colorbar": {"title": {"text": "%"}},
-            }
+            heat_map(
+                shares,
+                100,
+                "% of the class",
+                x=places,
+                y=places,
+                text=[[_in_cell(share) if labelled else "" for share in row] for row in shares],
+                # Plotly reads its texts as HTML of its own.
+                customdata=[[[escape(true), escape(said)] for said in names] for true in names],
+                hovertemplate="%{customdata[0]} taken for %{customdata[1]}: %{z:.1f}%<extra></extra>",
+            )
         ],
         {
-            "xaxis": {"title": {"text": "said"}, "type": "category"},
-            "yaxis": {"title": {"text": "is"}, "autorange": "reversed", "type": "category"},
+            "xaxis": {
+                "title": {"text": "taken for"},
+                "zeroline": False,
+                "tickangle": -45 if max(map(len, names)) > 3 else 0,
+                **ticks,
+            },
+            "yaxis": {"title": {"text": "class of the image"}, "zeroline": False, "autorange": "reversed", **ticks},
             "hovermode": "closest",
         },
+        height=height * len(names) + 2 * _AROUND,
+        least_width=width * len(names) + _AROUND,
+        most_width=2 * height * len(names) + _AROUND,
     )
+
+
+def _in_cell(share: float) -> str:
+    """Whole percent; a share that rounds to none is still one."""
+    return "" if share == 0 else f"{share:.0f}" if share >= 0.5 else "&lt;1"

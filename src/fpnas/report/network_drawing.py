@@ -1,75 +1,173 @@
-"""A network as a picture: its blocks in scale, what each costs beside it."""
+"""A network as a picture that is a table too: its blocks in scale, what each costs beside it."""
 
+from dataclasses import dataclass
 from html import escape
 
 from fpnas.cost import network_cost
 from fpnas.network_spec import BlockSpec, NetworkSpec
+from fpnas.report.charts import macs_unit
 
-__all__ = ["draw_network"]
+__all__ = ["describe_network", "draw_network"]
 
-_ROW, _GAP = 26, 4
-_LABELS, _WIDEST, _BARS = 300, 260, 150
-_ATTENTION = {0: "", 1: "squeeze-excite"}
+_SIDE = 24
+"""Of the square that stands for the largest map, pixels."""
+_CELL = 4
+"""Of a kernel's weights, one square each, pixels."""
 
 
-def _words(block: BlockSpec) -> str:
-    """A block's choices."""
-    if not block.kernel:
-        shape = "" if block.keeps_shape else ", 1x1"
-        return f"bypassed{shape}"
-    attention = _ATTENTION.get(block.splits, f"{block.splits} splits")
-    parts = [f"{block.kernel}x{block.kernel}", block.activation, f"expansion {block.expansion:g}", attention]
-    return ", ".join(part for part in parts if part)
+@dataclass(frozen=True)
+class _Row:
+    """One part: sizes in pixels, widths in channels; `inside` is the depthwise convolution's, 0 where there is none."""
+
+    name: str
+    size: int
+    out_size: int
+    kernel: int
+    activation: str
+    in_channels: int
+    channels: int
+    inside: int = 0
+    expansion: str = "none"
+    splits: int = 0
+    bypassed: bool = False
+
+
+def describe_network(spec: NetworkSpec) -> str:
+    """What the drawing shows, in a few sentences."""
+    cost = network_cost(spec)
+    active = sum(block.kernel > 0 for block in spec.blocks)
+    return (
+        f"{spec.name}: {len(spec.blocks)} blocks, {active} of them active, {cost.macs:,} multiply-adds, "
+        f"{cost.params:,} parameters, images of {spec.input_size} pixels. Maps, kernels, channels and multiply-adds "
+        "are drawn in scale. The map that comes in is an outline around the one that goes out; the paler box is what a "
+        "block has inside; a dashed line is a block that is passed by."
+    )
 
 
 def draw_network(spec: NetworkSpec) -> str:
-    """An SVG: a row for the stem, each block and the head.
-
-    A box is as wide as its part has channels, its outline as wide as the part is inside; a bypassed block is a dashed
-    line. The bar on the right is what the part costs.
-    """
+    """A table with a row for the stem, each block and the head."""
     cost = network_cost(spec)
-    widest = max(spec.stem.channels, spec.head.channels, *(max(b.channels, b.hidden) for b in spec.blocks))
-    most = max(part.macs for part in cost.parts)
-    stem = (spec.stem.channels, spec.stem.channels, f"stem {spec.stem.kernel}x{spec.stem.kernel}", spec.input_size)
-    rows = [(*stem, spec.stem.stride, True)]
-    for block in spec.blocks:
-        rows.append((block.channels, block.hidden, _words(block), block.in_size, block.stride, bool(block.kernel)))
-    side = spec.last_size
-    rows.append((spec.head.channels, spec.head.channels, f"head, {spec.num_classes} classes", side, 1, True))
-    height = len(rows) * (_ROW + _GAP) + 24
-    width = _LABELS + _WIDEST + _BARS + 90
-    centre = _LABELS + _WIDEST / 2
-    active = sum(block.kernel > 0 for block in spec.blocks)
-    summary = (
-        f"{spec.name}: {len(spec.blocks)} blocks, {active} of them active, {cost.macs:,} multiply-adds, "
-        f"{cost.params:,} parameters, images of {spec.input_size} pixels."
-    )
-    lines = [
-        f'<svg class="network" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(summary, quote=True)}">',
-        f'<text x="0" y="12" class="faint">part: choices</text><text x="{centre}" y="12" class="faint" '
-        f'text-anchor="middle">channels (inside: outlined)</text>',
-        f'<text x="{_LABELS + _WIDEST + 10}" y="12" class="faint">million multiply-adds</text>',
-    ]
-    for index, ((channels, hidden, words, size, stride, there), part) in enumerate(zip(rows, cost.parts, strict=True)):
-        top = 20 + index * (_ROW + _GAP)
-        middle = top + _ROW / 2 + 4
-        change = f" to {-(-size // stride)}" if stride > 1 else ""
-        name = f"{index}. " if 0 < index < len(rows) - 1 else ""
+    rows = _rows(spec)
+    largest = max(row.size for row in rows)
+    widest = max(max(row.channels, row.inside) for row in rows)
+    most = max(1, *(part.macs for part in cost.parts))
+    unit, word = macs_unit(cost.macs)
+    lines = []
+    for row, part in zip(rows, cost.parts, strict=True):
         lines.append(
-            f'<text x="0" y="{middle}">{name}{escape(words)} <tspan class="faint">at {size}{change}</tspan></text>'
+            f"<tr><th scope='row'>{row.name}</th><td>{_map(row, largest)}</td>"
+            f"{_bypass_cells(row) if row.bypassed else _cells(row)}"
+            f"<td class='widths'>{_widths(row)}</td><td class='boxes'>{_boxes(row, widest)}</td>"
+            f"<td class='cost'><span class='macs' style='width:{100 * part.macs / most:.1f}%'></span></td>"
+            f"<td class='number'>{part.macs / unit:,.3f}<span class='unit'> {word}</span></td>"
+            f"<td class='number'>{100 * part.macs / max(1, cost.macs):.0f}%</td></tr>"
         )
-        outer, inner = (_WIDEST * value / widest for value in (hidden, channels))
-        if there:
-            for kind, breadth in (("inside", outer), ("channels", inner)):
-                left = centre - breadth / 2
-                box = f'x="{left:.1f}" y="{top}" width="{breadth:.1f}" height="{_ROW}" rx="3"'
-                lines.append(f'<rect class="{kind}" {box}/>')
-            lines.append(f'<text x="{centre}" y="{middle}" text-anchor="middle" class="over">{channels}</text>')
-        else:
-            lines.append(f'<line class="bypass" x1="{centre}" y1="{top}" x2="{centre}" y2="{top + _ROW}"/>')
-        bar = _BARS * part.macs / most
-        left = _LABELS + _WIDEST + 10
-        lines.append(f'<rect class="macs" x="{left}" y="{top + 5}" width="{bar:.1f}" height="{_ROW - 10}"/>')
-        lines.append(f'<text x="{left + bar + 4:.1f}" y="{middle}">{part.macs / 1e6:.3f}</text>')
-    return "\n".join([*lines, "</svg>"])
+    heads = ["part", "map, pixels", "kernel", "activation", "expansion", "attention"]
+    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    return (
+        f"<table class='network'><thead><tr>{head}<th scope='col' colspan='2'>channels: in → inside → out</th>"
+        f"<th scope='col' colspan='2'>multiply-adds, {word}s</th><th scope='col' class='number'>share</th></tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody><tfoot><tr><th scope='row' colspan='9'>all</th>"
+        f"<td class='number'>{cost.macs / unit:,.3f}<span class='unit'> {word}</span></td>"
+        "<td class='number'>100%</td></tr></tfoot></table>"
+    )
+
+
+def _rows(spec: NetworkSpec) -> list[_Row]:
+    stem, head = spec.stem, spec.head
+    first = _Row(
+        name="stem",
+        size=spec.input_size,
+        out_size=spec.stem_size,
+        kernel=stem.kernel,
+        activation=stem.activation,
+        in_channels=spec.in_channels,
+        channels=stem.channels,
+    )
+    last = _Row(
+        name=f"head, {spec.num_classes} classes",
+        size=spec.last_size,
+        out_size=1,
+        kernel=1,
+        activation=head.activation,
+        in_channels=spec.last_channels,
+        channels=head.channels,
+        inside=0 if spec.head_hidden == head.channels else spec.head_hidden,
+    )
+    return [first, *(_block_row(str(number), block) for number, block in enumerate(spec.blocks, 1)), last]
+
+
+def _block_row(name: str, block: BlockSpec) -> _Row:
+    return _Row(
+        name=name,
+        size=block.in_size,
+        out_size=block.out_size,
+        kernel=block.kernel,
+        activation=block.activation,
+        in_channels=block.in_channels,
+        channels=block.channels,
+        inside=block.hidden if block.kernel else 0,
+        expansion=f"{block.expansion:g}",
+        splits=block.splits,
+        bypassed=not block.kernel,
+    )
+
+
+def _svg(width: int, height: int, content: str) -> str:
+    """A drawing of what the cell says in words, too."""
+    return f"<svg aria-hidden='true' width='{width}' height='{height}'>{content}</svg>"
+
+
+def _map(row: _Row, largest: int) -> str:
+    squares = ""
+    for kind, size in (("edge", row.size), ("fill", row.out_size)):
+        side = max(2.0, _SIDE * size / largest)
+        box = f"x='0.5' y='{_SIDE - side + 0.5:.1f}' width='{side:.1f}' height='{side:.1f}'"
+        squares += f"<rect class='{kind}' {box}/>"
+    text = f"{row.size}" if row.size == row.out_size else f"{row.size} → {row.out_size}"
+    return f"{_svg(_SIDE + 1, _SIDE + 1, squares)} {text}"
+
+
+def _kernel(kernel: int) -> str:
+    side = _CELL * kernel
+    lines = "".join(f"M{_CELL * k} 0V{side}M0 {_CELL * k}H{side}" for k in range(1, kernel))
+    drawing = f"<rect class='fill' width='{side}' height='{side}'/><path class='between' d='{lines}'/>"
+    return f"{_svg(side, side, drawing)} {kernel}x{kernel}"
+
+
+def _attention(splits: int) -> str:
+    if not splits:
+        return "none"
+    circles = "".join(f"<circle class='fill' cx='{5 + 10 * place}' cy='5' r='4'/>" for place in range(splits))
+    return f"{_svg(10 * splits, 10, circles)} {'squeeze-excite' if splits == 1 else f'{splits} splits'}"
+
+
+def _cells(row: _Row) -> str:
+    return (
+        f"<td>{_kernel(row.kernel)}</td><td>{escape(row.activation)}</td>"
+        f"<td class='{_kind('expansion', row.expansion)}'>{row.expansion}</td>"
+        f"<td class='{_kind('attention', _attention(row.splits))}'>{_attention(row.splits)}</td>"
+    )
+
+
+def _kind(kind: str, text: str) -> str:
+    """A cell's classes: where there is little room, one that says that there is nothing is left out."""
+    return f"{kind} none" if text == "none" else kind
+
+
+def _bypass_cells(row: _Row) -> str:
+    same = (row.size, row.in_channels) == (row.out_size, row.channels)
+    text = "passed by" if same else "passed by, but for a 1x1 convolution"
+    return f"<td colspan='4' class='bypass'>{text}</td>"
+
+
+def _widths(row: _Row) -> str:
+    return " → ".join(str(width) for width in (row.in_channels, row.inside, row.channels) if width)
+
+
+def _boxes(row: _Row, widest: int) -> str:
+    if row.bypassed:
+        return "<span class='box'><span class='dashes'></span></span>"
+    inside = f"<span class='inside' style='width:{100 * row.inside / widest:.1f}%'></span>" if row.inside else ""
+    channels = f"<span class='channels' style='width:{100 * row.channels / widest:.1f}%'></span>"
+    return f"<span class='box'>{inside}{channels}</span>"

@@ -1,23 +1,30 @@
 """The page: one HTML file with everything inside, plotly's code too."""
 
 import json
-import platform
-import shlex
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from fpnas.files import write_text_atomic
-from fpnas.report.charts import Chart, search_charts, several_charts, training_charts
-from fpnas.report.network_drawing import draw_network
-from fpnas.report.probabilities import probability_map, probability_table
+from fpnas.report.charts import Chart
+from fpnas.report.comparison import comparison_charts, comparison_table
+from fpnas.report.figures import figures
+from fpnas.report.mistakes import confusion_chart, read_mistakes
+from fpnas.report.network_drawing import describe_network, draw_network
+from fpnas.report.probabilities import LEAST_SHARE, probability_map, probability_table
 from fpnas.report.runs import ReportedRun, read_runs
+from fpnas.report.search_charts import search_charts
+from fpnas.report.settings import settings_of
+from fpnas.report.training_charts import training_charts
 from fpnas.version import __version__
 
 __all__ = ["render", "write_report"]
 
 _HERE = Path(__file__).parent
+
+_CHARTS_BESIDE_OTHERS = 2
+"""Charts of a run that is one of several: twenty times all of them would be a page that nobody reads, and too large."""
 
 
 class _Page:
@@ -32,16 +39,23 @@ class _Page:
         """HTML, escaped where it has to be."""
         self.parts.append(html)
 
-    def chart(self, chart: Chart, controls: str = "") -> str:
-        """A chart's figure; gives its name."""
+    def chart(self, chart: Chart, controls: str = "") -> None:
+        """A chart's figure; in `controls` the chart is called CHART."""
         name = f"chart-{len(self.charts)}"
-        self.charts[name] = {"traces": chart.traces, "layout": chart.layout}
+        self.charts[name] = {"traces": chart.traces, "layout": chart.layout, "height": chart.height}
+        room = f"height:{chart.height}px"
+        for bound, width in (("min", chart.least_width), ("max", chart.most_width)):
+            room += f";{bound}-width:{width}px" if width else ""
+        place = (
+            f'<div class="chart" id="{name}" role="img" style="{room}" '
+            f'aria-label="{escape(f"{chart.title}. {chart.summary}")}"></div>'
+        )
+        if chart.least_width:
+            place = _movable(place, chart.title)
         self.add(
-            f"<figure><h3>{escape(chart.title)}</h3>{controls.replace('CHART', name)}"
-            f'<div class="chart" id="{name}" role="img" aria-label="{escape(f"{chart.title}. {chart.summary}")}"></div>'
+            f"<figure><h3>{escape(chart.title)}</h3>{controls.replace('CHART', name)}{place}"
             f"<figcaption>{escape(chart.summary)}</figcaption></figure>"
         )
-        return name
 
 
 def write_report(paths: Sequence[Path], output: Path) -> None:
@@ -58,177 +72,174 @@ def render(runs: Sequence[ReportedRun], *, live: str = "") -> str:
 
     Args:
         runs: what is shown.
-        live: a state; the page asks its server for it, and loads again when there is another.
+        live: a state; the page asks its server for it, and takes the new page's content when there is another.
     """
     page = _Page()
-    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    page.add(f"<header><h1>fpnas: {escape(title)}</h1></header><main>")
-    if len(runs) > 1:
+    title = f"{_kind(runs[0])}: {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs"
+    page.add(f"<h1>{escape(title)}</h1>")
+    if len(runs) == 1:
+        _alone(page, runs[0])
+    else:
         _several(page, runs)
-    for number, run in enumerate(runs):
-        _run(page, run, number, alone=len(runs) == 1)
-    page.add(f"</main><footer><p>fpnas {__version__}, Python {platform.python_version()}, {_machine()}.</p></footer>")
+    page.add(f"<footer><p>Written by fpnas {__version__}.</p></footer>")
     from plotly.offline import get_plotlyjs
 
-    live_attribute = f' data-live="{escape(live)}"' if live else ""
     scripts = "".join(
         f'<script type="application/json" id="{name}">{_json(value)}</script>'
         for name, value in ({"charts": page.charts} | page.data).items()
     )
+    state = f' data-live="{escape(live)}"' if live else ""
+    status = '<p id="live" role="status">Live: the page follows its runs.</p>' if live else ""
     style, code = ((_HERE / name).read_text() for name in ("page.css", "page.js"))
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>fpnas: {escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
-        f"<style>{style}</style></head><body{live_attribute}>{''.join(page.parts)}{scripts}"
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<style>{style}</style></head><body>{status}<main{state}>{''.join(page.parts)}{scripts}</main>"
         f"<script>{get_plotlyjs()}</script><script>{code}</script></body></html>"
     )
 
 
 def _json(value: Any) -> str:
     """JSON that can stand in a page: no tag can end or begin in it."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str)
+    text = json.dumps(_rounded(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _machine() -> str:
-    import os
-
-    return escape(f"{platform.system()} on {platform.machine()}, {os.cpu_count()} processors")
-
-
-def _figures(figures: dict[str, str]) -> str:
-    items = "".join(f"<li>{escape(name)}<br><b>{escape(value)}</b></li>" for name, value in figures.items())
-    return f'<ul class="figures">{items}</ul>'
+def _rounded(value: Any) -> Any:
+    """Numbers to six digits: nobody sees more, and a page of twenty runs is a third smaller."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return {name: _rounded(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def _run(page: _Page, run: ReportedRun, number: int, *, alone: bool) -> None:
-    """A section about one run."""
-    page.add(
-        f'<section id="run-{number}"><h2>{escape(run.name)}: {"search" if run.kind == "search" else "training"}</h2>'
-    )
-    if run.result is None:
-        done = f"{run.epochs[-1]['epoch']} epochs done" if run.epochs else "no epoch done yet"
-        page.add(f"<p>Under way, or interrupted: {escape(done)}.</p>")
-    page.add(_figures(_headline(run)))
-    if run.network is not None:
-        kind = "found" if run.kind == "search" else "trained"
-        drawing = draw_network(run.network)
-        page.add(f"<figure><h3>The network {kind}</h3><div class='scroll' tabindex='0'>{drawing}</div></figure>")
-    charts = search_charts(run) if run.kind == "search" else training_charts(run)
-    if not alone:  # twenty times a run's details would be a page that nobody reads, and too large
-        charts = charts[:2]
-    page.add('<div class="grid">')
-    for chart in charts:
-        page.chart(chart)
-    page.add("</div>")
-    if alone and run.kind == "search" and (found := probability_map(run)):
-        chart, frames = found
-        page.data["frames"] = frames
-        slider = (
-            '<label>Epoch: <span id="frame-label"></span><input type="range" data-map="CHART" data-frames="frames" '
-            f'data-label="frame-label" min="0" max="{len(frames) - 1}" value="{len(frames) - 1}"></label>'
-        )
-        page.chart(chart, slider)
-        page.add(
-            f"<details open><summary>Probabilities at the end, in figures</summary>{probability_table(run)}</details>"
-        )
-    if alone and run.kind == "train":
-        _mistakes(page, run)
-    summary = "Configuration, and the command that repeats it"
-    page.add(f"<details><summary>{summary}</summary>{_configuration(run)}</details></section>")
+def _kind(run: ReportedRun) -> str:
+    return "Search" if run.kind == "search" else "Training"
 
 
-def _headline(run: ReportedRun) -> dict[str, str]:
-    result = run.result or {}
-    figures: dict[str, str] = {}
-    if "macs" in result:
-        figures["multiply-adds"] = f"{result['macs']:,}"
+def _movable(content: str, label: str) -> str:
+    """What may be wider than the page, in a place that is moved sideways by itself, with the keyboard too."""
+    return f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0">{content}</div>'
+
+
+def _lead(run: ReportedRun) -> str:
+    """What the run is, and how far it is."""
+    config = run.config
     if run.kind == "search":
-        if "budget_share" in result:
-            figures["of the budget"] = f"{100 * result['budget_share']:.1f}%"
-        if run.epochs:
-            figures["entropy"] = f"{run.epochs[-1]['entropy_nats']:.2f} nats"
-            figures["architectures drawn"] = f"{run.epochs[-1]['samples_so_far']:,}"
-    else:
-        if "params" in result:
-            figures["parameters"] = f"{result['params']:,}"
-        if run.epochs:
-            figures["test accuracy"] = f"{run.epochs[-1]['test_top1']:.2f}%"
-    if run.epochs and "seconds" in run.epochs[-1]:
-        figures["time"] = f"{run.epochs[-1]['seconds']:,.0f} s"
-    return figures
-
-
-def _configuration(run: ReportedRun) -> str:
-    config = {name: value for name, value in run.config.items() if value is not None}
-    aside = {"data", "space", "target_macs", "output", "resume"}
-    options = " ".join(
-        f"--{name.replace('_', '-')}={shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))}"
-        for name, value in config.items()
-        if name not in aside
-    )
-    given = " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(str(config[name]))}"
-        for name in ("data", "space", "target_macs", "output")
-        if name in config
-    )
-    network = "" if run.kind == "search" else " NETWORK"
-    command = f"fpnas {run.kind}{network} {given} {options}"
-    if "cost" in config:  # which the command line does not know
-        command = (
-            f"fpnas.search(..., cost={config['cost']}, target={config['target']}), in Python, with these settings:"
+        budget = (
+            f"{run.own_cost[1]:,} of {run.own_cost[0]}"
+            if run.own_cost
+            else f"{config.get('target_macs')} multiply-adds"
         )
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>" for name, value in config.items())
-    return (
-        f"<pre tabindex='0'>{escape(command)}</pre>"
-        "<div class='scroll' tabindex='0'><table><thead><tr><th scope='col'>setting</th><th scope='col'>value</th></tr>"
-        f"</thead><tbody>{rows}</tbody></table></div>"
+        where = f"in space {config.get('space')} on {config.get('data')}"
+        what = f"Strategy {config.get('strategy')} {where}, within {budget}."
+    else:
+        name = run.network.name if run.network else "that is not written yet"
+        what = f"Network {name} on {config.get('data')}."
+    if run.result is None:
+        of = f" of {epochs:.0f}" if (epochs := run.setting("epochs")) else ""
+        done = f"{run.epochs[-1]['epoch']}{of} epochs done" if run.epochs else "no epoch done yet"
+        what += f" Under way, or interrupted: {done}."
+    return f"<p>{escape(what)}</p>"
+
+
+def _figures(run: ReportedRun) -> str:
+    items = "".join(f"<li>{escape(figure.name)}<br><b>{escape(figure.text)}</b></li>" for figure in figures(run))
+    return f'<ul class="figures">{items}</ul>' if items else ""
+
+
+def _alone(page: _Page, run: ReportedRun) -> None:
+    """Everything about one run."""
+    page.add(_lead(run) + _figures(run))
+    if run.kind == "search":
+        _network(page, run, "h2")
+        _charts(page, "How the search went", search_charts(run))
+        _probabilities(page, run)
+    else:
+        _charts(page, "How the training went", training_charts(run))
+        _mistakes(page, run)
+        _network(page, run, "h2")
+    page.add(f"<h2>How it was made</h2>{settings_of(run, opened=True)}")
+
+
+def _charts(page: _Page, heading: str, charts: Sequence[Chart]) -> None:
+    if charts:
+        page.add(f"<h2>{heading}</h2><div class='grid'>")
+        for chart in charts:
+            page.chart(chart)
+        page.add("</div>")
+
+
+def _network(page: _Page, run: ReportedRun, heading: str) -> None:
+    if run.network is not None:
+        title = "The network found" if run.kind == "search" else "The network trained"
+        drawing = _movable(draw_network(run.network), title)
+        said = escape(describe_network(run.network))
+        page.add(f"<{heading}>{title}</{heading}><div class='card'><p>{said}</p>{drawing}</div>")
+
+
+def _probabilities(page: _Page, run: ReportedRun) -> None:
+    """The distribution, epoch by epoch and at the end."""
+    found = probability_map(run)
+    if found is None:
+        return
+    chart, frames = found
+    page.add("<h2>What the distribution prefers</h2>")
+    page.data["frames"] = frames
+    slider = (
+        '<label><span id="frame-label">Epoch</span><input type="range" data-map="CHART" data-frames="frames" '
+        f'data-label="frame-label" min="0" max="{len(frames) - 1}" value="{len(frames) - 1}"></label>'
+    )
+    page.chart(chart, slider)
+    title = f"Probabilities after epoch {frames[-1]['epoch']}"
+    page.add(
+        f"<h3>{title}, in figures</h3><p>Values under {100 * LEAST_SHARE}% are left out; one without a percentage is "
+        "the only one that its group has. Kernel 0: the block is passed by. Splits 0: no attention, 1: "
+        "squeeze-excite.</p>"
+        f"{_movable(probability_table(run), title)}"
     )
 
 
 def _mistakes(page: _Page, run: ReportedRun) -> None:
     """Confusion matrix, and the images a training is most wrong about."""
-    from fpnas.report.mistakes import confusion_chart, read_mistakes
-
     mistakes = read_mistakes(run.directory.path)
     if mistakes is None:
         return
-    page.chart(confusion_chart(mistakes))
+    page.add("<h2>What it gets wrong</h2>")
+    if mistakes.confusion:
+        page.chart(confusion_chart(mistakes))
+    else:
+        page.add(f"<p>A confusion matrix of {len(mistakes.class_names)} classes would show nothing.</p>")
     items = "".join(
-        f'<li><img alt="test image {image.index}" src="data:image/png;base64,{image.png}">is {escape(image.label)}, '
-        f"taken for {escape(image.taken_for)} ({100 * image.probability:.0f}%)</li>"
+        f'<li><img alt="Test image number {image.index}, of class {escape(image.label)}" '
+        f'src="data:image/png;base64,{image.png}">is {escape(image.label)}, taken for {escape(image.taken_for)} with '
+        f"{100 * image.probability:.0f}%</li>"
         for image in mistakes.worst
     )
     if items:
-        page.add(f"<h3>Images it is most wrong about</h3><ul class='mistakes'>{items}</ul>")
+        page.add(
+            "<h3>Test images it is most wrong about, by the probability it gives to the wrong class</h3>"
+            f"<ul class='mistakes'>{items}</ul>"
+        )
 
 
 def _several(page: _Page, runs: Sequence[ReportedRun]) -> None:
-    """What several runs have in common and what tells them apart."""
-    names = ["run", "kind", *dict.fromkeys(name for run in runs for name in _headline(run))]
-    heads = "".join(f"<th scope='col'><button type='button'>{escape(name)}</button></th>" for name in names)
-    rows = []
-    for number, run in enumerate(runs):
-        figures = {"kind": run.kind} | _headline(run)
-        cells = "".join(
-            f"<td{_sort_value(figures.get(name, ''))}>{escape(figures.get(name, ''))}</td>" for name in names[1:]
-        )
-        rows.append(f"<tr><td><a href='#run-{number}'>{escape(run.name)}</a></td>{cells}</tr>")
+    """What several runs have in common and what tells them apart, then each by itself."""
+    table = comparison_table(runs, lambda number: f"#run-{number}")
     page.add(
-        "<section><h2>All runs</h2><label>Show those that contain <input type='search' id='filter'></label>"
-        f"<div class='scroll' tabindex='0'><table data-sorted='filter'><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div><div class='grid'>"
+        "<p>Each run below the comparison has its network, its first curves, and how it was made; "
+        "<code>fpnas report RUN</code> shows one in full.</p><h2 id='runs'>All runs</h2>"
+        "<p>Figures of every run, then the settings in which they differ. A heading sorts by its column.</p>"
+        "<label>Show runs that contain <input type='search' id='filter'></label> "
+        f"<p id='filtered' role='status'>{len(runs)} runs</p>{_movable(table, 'All runs')}"
     )
-    for chart in several_charts(runs):
-        page.chart(chart)
-    page.add("</div></section>")
-
-
-def _sort_value(text: str) -> str:
-    """The number a cell is sorted by, where it is one."""
-    number = text.replace(",", "").removesuffix(" s").removesuffix(" nats").removesuffix("%")
-    try:
-        return f' data-value="{float(number)}"'
-    except ValueError:
-        return ""
+    _charts(page, "Side by side", comparison_charts(runs))
+    for number, run in enumerate(runs):
+        page.add(f"<section id='run-{number}'><h2>{_kind(run)}: {escape(run.name)}</h2>{_lead(run)}{_figures(run)}")
+        _network(page, run, "h3")
+        charts = search_charts(run) if run.kind == "search" else training_charts(run)
+        page.add("<div class='grid'>")
+        for chart in charts[:_CHARTS_BESIDE_OTHERS]:
+            page.chart(chart)
+        page.add(f"</div>{settings_of(run, opened=False)}<p><a href='#runs'>All runs</a></p></section>")

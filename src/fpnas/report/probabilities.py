@@ -3,96 +3,127 @@
 from html import escape
 from typing import Any
 
-from fpnas.report.charts import Chart
-from fpnas.report.runs import ReportedRun, thinned
+from fpnas.report.charts import Chart, heat_map, short, thinned
+from fpnas.report.runs import ReportedRun
+from fpnas.space import Choice, Group
 
-__all__ = ["probability_map", "probability_table"]
+__all__ = ["LEAST_SHARE", "probability_map", "probability_table"]
 
 _MOST_FRAMES = 60
+_ROW, _COLUMN, _AROUND = 28, 42, 130
+"""Pixels of a cell, and of what is around the map."""
+
+LEAST_SHARE = 0.005
+"""Under it a value stands in the table no more."""
 
 
 def probability_map(run: ReportedRun) -> tuple[Chart, list[dict[str, Any]]] | None:
     """A heat map, a row per group and a column per value, and its frames, one per epoch; None before the first.
 
-    Values of the same choice can differ between groups (channels): columns go by their place, names by the group's own.
+    Values of the same choice can differ between groups (channels): columns go by their place, cells say the values.
     """
     space = run.space
     epochs = [epoch for epoch in run.epochs if "probabilities" in epoch]
     if space is None or not epochs:
         return None
-    names = [choice.name for choice in space.groups[0].choices]
-    widths = [max(len(group.choices[v].values) for group in space.groups) for v in range(len(names))]
-    columns = [f"{name} {place + 1}" for name, width in zip(names, widths, strict=True) for place in range(width)]
-    rows = [f"group {index + 1}" for index in range(len(space.groups))]
+    choices = space.groups[0].choices
+    widths = [max(len(group.choices[v].values) for group in space.groups) for v in range(len(choices))]
 
-    def spread_out(probabilities: list[list[list[float]]]) -> list[list[float | None]]:
+    def spread_out(of_choices: list[list[Any]], blank: Any) -> list[Any]:
         return [
-            [
-                values[place] if place < len(values) else None
-                for values, width in zip(group, widths, strict=True)
-                for place in range(width)
-            ]
-            for group in probabilities
-        ]
-
-    hover = [
-        [
-            f"{choice.name} = {choice.values[place]}" if place < len(choice.values) else ""
-            for choice, width in zip(group.choices, widths, strict=True)
+            values[place] if place < len(values) else blank
+            for values, width in zip(of_choices, widths, strict=True)
             for place in range(width)
         ]
+
+    labels = [
+        spread_out([[_label(choice, value) for value in choice.values] for choice in group.choices], "")
+        for group in space.groups
+    ]
+    hover = [
+        spread_out([[f"{choice.name} {value}" for value in choice.values] for choice in group.choices], "")
         for group in space.groups
     ]
     frames = [
-        {"epoch": epoch["epoch"], "z": spread_out(epoch["probabilities"])} for epoch in thinned(epochs, _MOST_FRAMES)
+        {"epoch": epoch["epoch"], "z": [spread_out(group, None) for group in epoch["probabilities"]]}
+        for epoch in thinned(epochs, _MOST_FRAMES)
     ]
-    decided = sum(max(values) > 0.9 for group in epochs[-1]["probabilities"] for values in group if len(values) > 1)
-    total = sum(len(values) > 1 for group in epochs[-1]["probabilities"] for values in group)
+    open_choices = [values for group in epochs[-1]["probabilities"] for values in group if len(values) > 1]
+    decided = sum(max(values) > 0.9 for values in open_choices)
+    last = epochs[-1]["epoch"]
+    rows = list(range(len(space.groups)))
     chart = Chart(
-        "What the distribution prefers: the probability of every value of every choice",
-        f"After the last epoch {decided} of {total} choices have a value with more than 90%. The table below has all.",
+        "Probability of every value, by group of blocks (rows) and choice (columns)",
+        f"After epoch {last}, {decided} of {len(open_choices)} choices have a value with more than 90%. A cell says "
+        "its value; values that a group does not have are blank. The table below has the last ones in figures.",
         [
-            {
-                "type": "heatmap",
-                "x": columns,
-                "y": rows,
-                "z": frames[-1]["z"],
-                "zmin": 0,
-                "zmax": 1,
-                "text": hover,
-                "hovertemplate": "%{y}, %{text}: %{z:.1%}<extra></extra>",
-                "colorscale": "Cividis",
-                "colorbar": {"title": {"text": "probability"}},
-                "xgap": 1,
-                "ygap": 1,
-            }
+            heat_map(
+                frames[-1]["z"],
+                1,
+                "probability",
+                x=[
+                    [choice.name for choice, width in zip(choices, widths, strict=True) for _ in range(width)],
+                    [str(place + 1) for width in widths for place in range(width)],
+                ],
+                y=rows,
+                text=[[escape(label) for label in row] for row in labels],
+                # Plotly reads its texts as HTML of its own.
+                customdata=[
+                    [[escape(_group_name(group)), escape(text)] for text in row]
+                    for group, row in zip(space.groups, hover, strict=True)
+                ],
+                hovertemplate="%{customdata[0]}, %{customdata[1]}: %{z:.1%}<extra></extra>",
+                colorbar={"tickformat": ".0%"},
+            )
         ],
-        {"yaxis": {"autorange": "reversed"}, "hovermode": "closest"},
+        {
+            "xaxis": {"showgrid": False, "showdividers": True, "side": "top"},
+            "yaxis": {
+                "autorange": "reversed",
+                "showgrid": False,
+                "zeroline": False,
+                "tickvals": rows,
+                "ticktext": [escape(short(_group_name(group), 16)) for group in space.groups],
+            },
+            "hovermode": "closest",
+        },
+        height=_ROW * len(rows) + _AROUND,
+        least_width=_COLUMN * sum(widths) + _AROUND,
     )
     return chart, frames
 
 
+def _group_name(group: Group) -> str:
+    return f"group {group.name}"
+
+
+def _label(choice: Choice, value: Any) -> str:
+    """A value as a cell has room for it."""
+    if choice.name == "kernel":
+        return f"{value}x{value}" if value else "skip"
+    if choice.name == "splits":
+        return {0: "none", 1: "SE"}.get(value, f"{value} sp.")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def probability_table(run: ReportedRun) -> str:
-    """The last probabilities as a table: a row per group, its values with their shares."""
+    """The last probabilities as a table: a row per group, in each cell the values that are left, likeliest first."""
     assert run.space is not None
     last = [epoch for epoch in run.epochs if "probabilities" in epoch][-1]["probabilities"]
     heads = "".join(f"<th scope='col'>{escape(choice.name)}</th>" for choice in run.space.groups[0].choices)
     rows = []
-    for index, (group, probabilities) in enumerate(zip(run.space.groups, last, strict=True)):
+    for group, probabilities in zip(run.space.groups, last, strict=True):
         cells = []
-        for choice, values in zip(group.choices, probabilities, strict=True):
-            best = max(range(len(values)), key=values.__getitem__)
-            rest = ", ".join(
-                f"{value}: {100 * share:.0f}%"
-                for value, share in zip(choice.values, values, strict=True)
-                if share >= 0.005
-            )
-            cells.append(
-                f"<td class='p' style='--share:{values[best]:.3f}' title='{escape(rest, quote=True)}'>"
-                f"{escape(str(choice.values[best]))} ({100 * values[best]:.0f}%)</td>"
-            )
-        rows.append(f"<tr><th scope='row'>group {index + 1}</th>{''.join(cells)}</tr>")
+        for choice, shares in zip(group.choices, probabilities, strict=True):
+            ordered = sorted(zip(shares, map(str, choice.values), strict=True), key=lambda pair: -pair[0])
+            best, *rest = [f"{escape(value)} {100 * share:.0f}%" for share, value in ordered if share >= LEAST_SHARE]
+            more = f"<br>{', '.join(rest)}" if rest else ""
+            if len(shares) == 1:
+                cells.append(f"<td class='given'>{escape(str(choice.values[0]))}</td>")
+            else:
+                cells.append(f"<td class='p' style='--share:{ordered[0][0]:.3f}'><b>{best}</b>{more}</td>")
+        rows.append(f"<tr><th scope='row'>{escape(_group_name(group))}</th>{''.join(cells)}</tr>")
     return (
-        f"<div class='scroll' tabindex='0'><table><thead><tr><th scope='col'>group</th>{heads}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        "<table class='probabilities'>"
+        f"<thead><tr><th scope='col'>group</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )

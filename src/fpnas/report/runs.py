@@ -1,10 +1,13 @@
 """What a report reads of a run: its record, its configuration, and the files that are there so far."""
 
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fpnas.checks import shown
 from fpnas.errors import UserError
 from fpnas.files import read_json
 from fpnas.network_file import load_network
@@ -15,7 +18,17 @@ from fpnas.runtime.run_directory import RunDirectory
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
 
-__all__ = ["ReportedRun", "read_run", "read_runs", "thinned"]
+__all__ = ["ReportedRun", "read_run", "read_runs"]
+
+_EVERY_STEP = ("step", "samples", "loss")
+_EVERY_EPOCH = {
+    "search": ("step", "epoch", "seconds", "entropy_nats", "samples_so_far", "expected_macs", "mode_macs", "mode_top1"),
+    "train": ("step", "epoch", "seconds", "learning_rate", "loss", "test_top1"),
+}
+_RESULT = {
+    "search": ("macs", "budget_share", "entropy_nats", "supernet_top1", "samples", "seconds"),
+    "train": ("macs", "params", "top1", "top5", "seconds"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,9 +65,20 @@ class ReportedRun:
         return None if target is None else parse_quantity(str(target), "target_macs")
 
     @property
+    def own_cost(self) -> tuple[str, int] | None:
+        """Name and budget of a search whose cost is not multiply-adds."""
+        config = self.config
+        return (str(config["cost"]), int(config["target"])) if "cost" in config else None
+
+    @property
     def config(self) -> dict[str, Any]:
         """The effective configuration."""
         return self.directory.config
+
+    def setting(self, name: str) -> float | None:
+        """A number of the configuration; None where there is none."""
+        value = self.config.get(name)
+        return value if _is_number(value) else None
 
 
 def read_run(path: Path, name: str | None = None) -> ReportedRun:
@@ -65,14 +89,24 @@ def read_run(path: Path, name: str | None = None) -> ReportedRun:
     """
     run = RunDirectory.open(path)
     records = read_metrics(run.metrics_path) if run.metrics_path.is_file() else []
+    space = load_space(run.space_path) if run.kind == "search" and run.space_path.is_file() else None
+    for number, record in enumerate(records, 1):
+        problem = _problem(record, _EVERY_EPOCH[run.kind] if "epoch" in record else _EVERY_STEP)
+        if not problem and space is not None and "probabilities" in record:
+            problem = _problem_of_probabilities(record["probabilities"], space)
+        if problem:
+            raise UserError(f"metrics file {run.metrics_path}: line {number}: {problem}")
+    result = read_json(run.result_path, "result") if run.result_path.is_file() else None
+    if result is not None and (problem := _problem(result, _RESULT[run.kind])):
+        raise UserError(f"result {run.result_path}: {problem}")
     return ReportedRun(
-        name=name or path.resolve().name,
+        name=_printable(name or path.resolve().name),
         directory=run,
         steps=[record for record in records if "epoch" not in record],
         epochs=[record for record in records if "epoch" in record],
-        result=read_json(run.result_path, "result") if run.result_path.is_file() else None,
+        result=result,
         network=load_network(run.network_path) if run.network_path.is_file() else None,
-        space=load_space(run.space_path) if run.kind == "search" and run.space_path.is_file() else None,
+        space=space,
     )
 
 
@@ -88,8 +122,36 @@ def read_runs(paths: Sequence[Path]) -> list[ReportedRun]:
     return [read_run(path, "/".join(full.parts[-depth:])) for path, full in zip(paths, resolved, strict=True)]
 
 
-def thinned(records: Sequence[Any], most: int = 400) -> list[Any]:
-    """Evenly spaced ones of many, first and last among them: no screen shows more."""
-    if len(records) <= most:
-        return list(records)
-    return [records[round(index * (len(records) - 1) / (most - 1))] for index in range(most)]
+def _printable(name: str) -> str:
+    """A file's name may be any bytes; a page is text."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _problem(record: dict[str, Any], names: Sequence[str]) -> str:
+    """What is wrong: a named field that is no number, another one that is text. What is not finite becomes None."""
+    for name in names:
+        if not _is_number(record.get(name)) or (name in ("step", "epoch") and type(record[name]) is not int):
+            found = f"{name} = {shown(record[name])}" if name in record else f"{name} is missing"
+            return f"{found}: a number is expected"
+    for name, value in record.items():
+        if type(value) is float and not math.isfinite(value):
+            record[name] = None
+        elif type(value) is str:
+            return f"{name} = {shown(value)}: a number is expected"
+    return ""
+
+
+def _problem_of_probabilities(found: Any, space: SearchSpace) -> str:
+    """What is wrong unless there is a number for every value of every choice of every group."""
+    try:
+        sizes = tuple(tuple(len(choice) for choice in group) for group in found)
+        numbers = all(_is_number(value) for group in found for choice in group for value in choice)
+    except TypeError:
+        sizes, numbers = (), False
+    if sizes != space.cardinalities or not numbers:
+        return f"probabilities: those of the choices of space {space.name} are expected"
+    return ""
