@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from fpnas.errors import UserError
 from fpnas.runtime.processes import Share
 from fpnas.training.augment import normalise
-from fpnas.training.batch_augment import AugmentOptions, BatchAugment
+from fpnas.training.batch_augment import AugmentOptions, BatchAugment, _posterize
 from fpnas.training.data import DataSet
 from fpnas.training.load import load_data
 
@@ -124,7 +125,22 @@ def test_all_together(data: DataSet) -> None:
     assert inputs.isfinite().all() and torch.allclose(targets.sum(1), torch.ones(16))
 
 
-@pytest.mark.parametrize("policy", ["no-such", "rand-x9", "v7"])
+@pytest.mark.parametrize("policy", ["v0", "rand-m9-mstd2-inc1", "rand-m1-mstd0.5-n3", "augmix-m10-mstd3-d3"])
+def test_policies_that_leave_no_bits(data: DataSet, policy: str) -> None:
+    """Posterising to no bits is rare, and in these policies; an error would end a training after hours."""
+    images, labels = batch(data, 16)
+    varied = augment(data, AugmentOptions(False, policy=policy))
+    assert all(varied(images, labels, step)[0].isfinite().all() for step in range(20))
+
+
+def test_posterized_images(data: DataSet) -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = Image.fromarray(pixels)
+    for bits in range(9):
+        assert np.array_equal(np.asarray(_posterize(image, bits)), pixels & (0xFF << (8 - bits) & 0xFF))
+
+
+@pytest.mark.parametrize("policy", ["no-such", "rand-x9", "v7", "augmix-a0"])
 def test_an_unknown_policy(data: DataSet, policy: str) -> None:
     with pytest.raises(UserError, match=f"--auto-augment {policy}: ") as error:
         augment(data, AugmentOptions(policy=policy))

@@ -4,13 +4,16 @@ timm draws from the global generators of Python, NumPy and PyTorch. Here they ar
 after it, so that a run that goes on from a checkpoint does what it would have done.
 """
 
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data import Mixup
 from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from timm.data.random_erasing import RandomErasing
@@ -106,7 +109,7 @@ class BatchAugment:
         if self._moves is not None:
             images = self._moves(images, generator, self._share)
         if self._pictures:
-            images = self._transformed(images, generator)
+            images = self._transformed(images, generator, step)
         inputs = normalise(images, self._dataset.mean, self._dataset.std, self._device)
         labels = to_device(labels, self._device)
         if self._erase is not None:
@@ -124,18 +127,21 @@ class BatchAugment:
         smoothing = self._options.label_smoothing
         return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
 
-    def _transformed(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _transformed(self, images: Tensor, generator: torch.Generator, step: int) -> Tensor:
         """Images through Pillow, each by a seed of its own, wherever it is computed."""
         count = len(images)
         seeds = torch.randint(2**31, (count * self._share.count,), generator=generator)
         seeds = seeds[self._share.of(count * self._share.count)]
         results = torch.empty_like(images)
-        for index, (image, seed) in enumerate(zip(images, seeds.tolist(), strict=True)):
-            picture = _to_picture(image)
-            with library_randomness(seed):
+        with library_randomness(self._seed, "pictures", step):
+            for index, (image, seed) in enumerate(zip(images, seeds.tolist(), strict=True)):
+                # Transforms of pictures draw from these two; to seed PyTorch's, too, takes a hundred times as long.
+                random.seed(seed)
+                np.random.seed(seed)
+                picture = _to_picture(image)
                 for transform in self._pictures:
                     picture = transform(picture)
-            results[index] = _from_picture(picture, image.shape[0])
+                results[index] = _from_picture(picture, image.shape[0])
         return results
 
 
@@ -162,11 +168,34 @@ def _picture_transforms(options: AugmentOptions, dataset: DataSet) -> list[Any]:
         settings = {"translate_const": int(size * 0.45), "img_mean": mean[0] if len(mean) == 1 else mean}
         kind = options.policy.partition("-")[0]
         builders = {"rand": rand_augment_transform, "augmix": augment_and_mix_transform}
+        blank = Image.new("L" if dataset.in_channels == 1 else "RGB", (size, size))
         try:
-            transforms.append(builders.get(kind, auto_augment_transform)(options.policy, settings))
+            policy = builders.get(kind, auto_augment_transform)(options.policy, settings)
+            for operation in _operations(policy):
+                if operation.name.startswith("Posterize"):
+                    operation.aug_fn = _posterize
+            # Some of what timm takes for a policy fails on every image.
+            with library_randomness("policy"):
+                policy(blank)
+            transforms.append(policy)
         except (AssertionError, KeyError, ValueError) as error:
             raise UserError(
                 f"--auto-augment {options.policy}: timm does not know it ({first_line(error) or 'no such policy'}); "
                 "original, v0, rand-m9-mstd0.5 or augmix-m5-w4-d2 are accepted"
             ) from None
     return transforms
+
+
+def _operations(policy: Any) -> Iterator[Any]:
+    """The single operations of timm's AutoAugment, RandAugment or AugMix."""
+    return chain.from_iterable(policy.policy) if hasattr(policy, "policy") else iter(policy.ops)
+
+
+def _posterize(image: Image.Image, bits: int, **others: Any) -> Image.Image:
+    """The image with so many bits of each pixel; black with none, which newer versions of Pillow refuse.
+
+    Some of timm's policies ask for that, `v0` among them, and leave it to Pillow.
+    """
+    if bits >= 8:
+        return image
+    return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
