@@ -55,7 +55,7 @@ def found() -> Optimum:
 
 
 def test_the_exact_optimum_within_a_budget(found: Optimum) -> None:
-    assert found.value == pytest.approx(least(TARGET), abs=1e-12) == found.best_value
+    assert found.value == pytest.approx(least(TARGET), abs=1e-12) == found.derived_value
     assert found.cost == COSTS["macs"](found.network) <= TARGET
     assert (
         found.value == objective(found.network) == pytest.approx(values_of(torch.tensor([found.architecture.indices])))
@@ -101,19 +101,23 @@ def test_the_same_twice_and_another_with_another_seed(found: Optimum) -> None:
 @pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "fbnetv2"])
 def test_every_strategy_that_judges_single_networks(strategy: str) -> None:
     asked: list[float] = []
+    networks: list[NetworkSpec] = []
 
     def counted(network: NetworkSpec) -> float:
+        networks.append(network)
         asked.append(objective(network))
         return asked[-1]
 
     best = search(strategy=strategy, objective=counted)
     assert best.cost is not None and best.cost <= TARGET
-    assert best.evaluations == len(asked) and best.value in asked
+    assert best.evaluations == len(asked) and best.derived_value == asked[-1]
     # The paper's own form takes thousands of steps: tests/strategies/test_conformance.py has them.
     if strategy not in ("fp-nas-paper", "parsec"):
         within = values_of(EVERYTHING[build_cost_table(SPACE).cost(EVERYTHING) <= TARGET])
-        assert (within < best.value - 1e-9).double().mean() < 0.05
-    assert best.best_value <= best.value and COSTS["macs"](best.best_network) <= TARGET
+        assert (within < best.derived_value - 1e-9).double().mean() < 0.05
+    # Of what was met the best, but only within the budget, which some strategies leave on their way.
+    met = [value for value, network in zip(asked, networks, strict=True) if COSTS["macs"](network) <= TARGET]
+    assert best.value == min(met) <= best.derived_value and COSTS["macs"](best.derived_network) <= TARGET
 
 
 def test_what_computes_all_choices_is_refused() -> None:
@@ -193,7 +197,7 @@ def test_what_has_no_number_has_no_say() -> None:
     best = search(objective=partly)
     kernels = EVERYTHING[:, :, 0]
     sound = EVERYTHING[(kernels[:, 1] < 2) & (kernels[:, 2] < 2) & (build_cost_table(SPACE).cost(EVERYTHING) <= TARGET)]
-    assert best.best_value == pytest.approx(values_of(sound).min().item())
+    assert best.value == pytest.approx(values_of(sound).min().item())
 
 
 @pytest.mark.parametrize("answer", [math.nan, math.inf, -math.inf])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from ended_search import search_to
 from finished_runs import network_file, repeatable_metrics
 from test_resume import assert_equal_runs
 
@@ -190,6 +191,22 @@ def test_a_directory_in_use_is_refused_once(two: Several) -> None:
     assert [codes["in use"] for codes in two.codes] == [2, 2]
     assert two.error.count("in use: holds other files") == 1
     assert [path.name for path in (two.folder / "in use").iterdir()] == ["mine"]
+
+
+def test_the_first_process_calls_back_and_ends_the_run_of_all(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    search_to(tmp_path / "alone")
+    process = launched(2, "ended_search.py", tmp_path)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, error
+    shown = [
+        json.loads((folder / name).read_text())
+        for folder, name in ((tmp_path / "alone", "shown0.json"), (tmp_path, "shown0.json"), (tmp_path, "shown1.json"))
+    ]
+    assert shown[0] == shown[1] == [5, [*(["step", step] for step in range(1, 6)), ["end", 5]]]
+    assert shown[2] == [5, []]
+    for name in ("architecture.json", "network.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "alone" / "run" / name).read_bytes()
 
 
 def wait_for_lines(run: Path, lines: int, process: "subprocess.Popen[str]") -> None:
