@@ -21,11 +21,11 @@ from fpnas.cli import main
 from fpnas.runtime.checkpoint import Checkpoints
 from fpnas.runtime.weights import load_weights
 
-SEARCH = ("search", "--data", "digits", "--space", "tiny", "--target-macs", "60k", "--threads", "1", "--quiet")
+SEARCH = ("search", "--data", "digits", "--space", "tiny", "--target-macs", "60k", "--threads", "1")
 SHORT = (*SEARCH, "--epochs", "3", "--batch-size", "60")
 KILLED = (*SEARCH, "--epochs", "4", "--batch-size", "60", "--checkpoint-every", "0")
 NETWORK = "a network's file"
-TRAIN = ("train", NETWORK, "--data", "digits", "--threads", "1", "--quiet")
+TRAIN = ("train", NETWORK, "--data", "digits", "--threads", "1")
 FEW = ("--max-images", "300", "--epochs", "2", "--warmup-epochs", "1")
 
 RUNS: dict[str, tuple[str, ...]] = {
@@ -240,7 +240,7 @@ def test_a_launch_does_not_go_on_with_another_s_run(two: Several, tmp_path: Path
     run = tmp_path / "run"
     shutil.copytree(two.folder / "whole", run)
     process = launched(2, *KILLED, "--output", run, restarts=1)
-    error = process.communicate(timeout=100)[1]
+    error = process.communicate(timeout=300)[1]
     assert process.returncode != 0 and "holds another run" in error
 
 
@@ -248,7 +248,7 @@ def test_termination_leaves_a_checkpoint(tmp_path: Path) -> None:
     process = launched(2, *SHORT, "--epochs", "30", "--output", tmp_path / "run")
     wait_for_lines(tmp_path / "run", 30, process)
     process.send_signal(signal.SIGTERM)
-    error = process.communicate(timeout=60)[1]
+    error = process.communicate(timeout=300)[1]
     newest = next(Checkpoints(tmp_path / "run" / "checkpoints", "search").whole([]))
     assert newest.step >= 28, error
     assert newest.state["keeper"]["recorded_bytes"] == (tmp_path / "run" / "metrics.jsonl").stat().st_size
