@@ -1,5 +1,7 @@
 """Exported files against PyTorch, in what runs them; nothing is left where they disagree."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +11,21 @@ import onnxruntime
 import pytest
 import torch
 from command_line import answer
-from finished_runs import copied
+from finished_runs import copied, network_file, train_config
 from PIL import Image
-from refusals import tree
+from refusals import image_folder, tree
 
 from fpnas import export
+from fpnas.commands.export import FORMATS as ACCEPTED_FORMATS
 from fpnas.errors import UserError
-from fpnas.export import export_model
+from fpnas.export import FORMATS, export_model
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import build_network
 from fpnas.onnx_model import PREPROCESSING_KEY, load_onnx
 from fpnas.predict import evaluate_model, predict_images
+from fpnas.train import run_train
 from fpnas.training.load import load_data
 
 
@@ -111,9 +115,26 @@ def test_weights_that_are_not_finite_are_not_exported(train_run: Path, tmp_path:
     with torch.no_grad():
         model.network.classifier.weight[0] = torch.nan
     save_model(run, model)
-    with pytest.raises(RuntimeError, match="nan"):
-        export_model(run, tmp_path / "model.onnx")
-    assert not (tmp_path / "model.onnx").exists()
+    for format in FORMATS:
+        with pytest.raises(UserError, match=r"copy: tensor classifier\.weight has values that are not finite"):
+            export_model(run, tmp_path / "exported", format)
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+@pytest.mark.parametrize("format", ["folder", "onnx", "onnx-int8"])
+def test_a_difference_that_is_no_number_is_no_agreement(
+    train_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    monkeypatch.setattr(export, "_compare", lambda *_: export._Compared(math.nan, 0.0, None, None))
+    with pytest.raises(RuntimeError, match=f"{format}: differs from PyTorch by nan"):
+        export_model(train_run, tmp_path / "exported", format)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_format_is_refused(train_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--format tflite: one of onnx, onnx-int8, torch, folder is accepted"):
+        export_model(train_run, tmp_path / "model.tflite", "tflite")
+    assert list(tmp_path.iterdir()) == [] and FORMATS == ACCEPTED_FORMATS
 
 
 def test_what_cannot_be_exported(train_run: Path, search_run: Path, tmp_path: Path) -> None:
@@ -131,7 +152,7 @@ def test_the_images_of_the_training_are_compared(train_run: Path, tmp_path: Path
     exported = export_model(train_run, tmp_path / "model.onnx")
     data = load_data("digits", parts=("test",))
     assert data.test is not None and exported.images == len(data.test)
-    assert exported.same_top1 == pytest.approx(100) and exported.top1 == exported.pytorch_top1
+    assert exported.same_top1 == 100 and exported.top1 == exported.pytorch_top1
     assert exported.top1 == pytest.approx(evaluate_model(train_run, "digits", workers=0).top1)
     assert exported.latency_ms is not None and exported.latency_ms > 0
 
@@ -147,6 +168,44 @@ def test_a_folder_without_a_run_is_compared_on_random_images(train_run: Path, tm
     assert export_model(folder, tmp_path / "int8.onnx", "onnx-int8", data="digits", workers=0).top1 is not None
     with pytest.raises(UserError, match="holds other files"):
         export_model(train_run, folder, "folder")
+    compared = export_model(train_run, tmp_path / "compared", "folder", data="digits", workers=0)
+    assert (compared.images, compared.same_top1, compared.top1) == (364, 100, compared.pytorch_top1)
+    # Its configuration has the digests of the tensors, whose own file has texts in an order that varies.
+    assert [(compared.path / name).read_bytes() for name in files if name != "model.safetensors"] == [
+        (folder / name).read_bytes() for name in files if name != "model.safetensors"
+    ]
+
+
+@pytest.fixture(scope="module")
+def photos_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of seconds on class folders, of which one test image cannot be read and one is whole."""
+    folder = tmp_path_factory.mktemp("photos")
+    images = image_folder(folder / "photos", train__cat=8, train__dog=8, val__cat=1, val__dog=1)
+    (images / "val" / "dog" / "0.png").write_bytes(b"no image")
+    light = {"epochs": 1, "batch_size": 8, "image_size": 8, "on_bad_image": "skip"}
+    run_train(network_file(folder), train_config(folder / "run", data=str(images), **light))
+    return folder / "run"
+
+
+@pytest.mark.parametrize("format", ["onnx", "onnx-int8", "torch"])
+def test_images_are_read_as_the_training_read_them(photos_run: Path, tmp_path: Path, format: str) -> None:
+    exported = export_model(photos_run, tmp_path / "exported", format, workers=0)
+    assert exported.images == 1 and exported.top1 in (0, 100)
+
+
+def test_a_run_whose_images_are_gone(photos_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = copied(photos_run, tmp_path)
+    config = (run / "config.yaml").read_text()
+    gone = str(photos_run.parent / "photos")
+    (run / "config.yaml").write_text(config.replace(gone, f"{gone}-gone"))
+    capfd.readouterr()
+    exported = export_model(run, tmp_path / "model.onnx")
+    assert (exported.images, exported.top1) == (64, None) and exported.path.is_file()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"fpnas: compared on random images: the images of {run} cannot be had: {gone}-gone: unknown")
+    with pytest.raises(UserError, match=r"--format onnx-int8: .* cannot be had: .*; --data names others") as error:
+        export_model(run, tmp_path / "int8.onnx", "onnx-int8")
+    assert "\n" not in str(error.value) and not (tmp_path / "int8.onnx").exists()
 
 
 def test_a_program_of_torch_export(train_run: Path, tmp_path: Path) -> None:
@@ -215,3 +274,48 @@ def test_what_a_format_leaves_unmeasured_is_a_dash_in_the_table(
     table = answer(capfd, "export", train_run, "--format", "folder", "--output", tmp_path / "model")
     figures = dict(line.rsplit(maxsplit=1) for line in table.splitlines() if len(line.split()) > 1)
     assert {name.strip(): value for name, value in figures.items()}["latency ms"] == "-"
+
+
+ALTERED = {
+    "another size": ({"input_size": [1, 16, 16]}, "does not take"),
+    "other channels": ({"input_size": [3, 8, 8], "mean": [0.5] * 3, "std": [0.5] * 3}, "does not take"),
+    "channels of no image": ({"input_size": [2, 8, 8], "mean": [0.5] * 2, "std": [0.5] * 2}, "1 or 3 channels"),
+    "too few classes": ({"label_names": ["cat", "dog"]}, r"gives \(2, 10\) for 2 images; 2 classes are named"),
+    "too many classes": ({"label_names": [str(label) for label in range(12)]}, "12 classes are named"),
+}
+
+
+@pytest.fixture(scope="module")
+def onnx_file(train_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained run as an ONNX file."""
+    return export_model(train_run, tmp_path_factory.mktemp("onnx") / "model.onnx").path
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_an_onnx_file_whose_metadata_are_of_another_graph(onnx_file: Path, tmp_path: Path, how: str) -> None:
+    changed, message = ALTERED[how]
+    content = onnx.load(onnx_file)
+    settings = json.loads(content.metadata_props[0].value) | changed
+    onnx.helper.set_model_props(content, {PREPROCESSING_KEY: json.dumps(settings)})
+    onnx.save(content, tmp_path / "altered.onnx")
+    with pytest.raises(UserError, match=message) as error:
+        load_onnx(tmp_path / "altered.onnx")
+    assert "altered.onnx" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["images", "logits"])
+def test_an_onnx_file_with_other_inputs_or_outputs(onnx_file: Path, tmp_path: Path, name: str) -> None:
+    content = onnx.load(onnx_file)
+    for value in (*content.graph.input, *content.graph.output):
+        value.name = value.name.replace(name, "another")
+    for node in content.graph.node:
+        node.input[:] = ["another" if value == name else value for value in node.input]
+        node.output[:] = ["another" if value == name else value for value in node.output]
+    onnx.save(content, tmp_path / "altered.onnx")
+    with pytest.raises(UserError, match=rf"altered\.onnx: does not take .*{name}"):
+        load_onnx(tmp_path / "altered.onnx")
+
+
+def test_an_onnx_file_is_run_on_the_processor(onnx_file: Path) -> None:
+    with pytest.raises(UserError, match="--device cuda: an ONNX file is run on the processor"):
+        evaluate_model(onnx_file, "digits", device="cuda")

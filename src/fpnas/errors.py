@@ -1,8 +1,13 @@
 """What a user can be told, and the telling."""
 
+import contextlib
+import io
+import logging
 import sys
+import warnings
+from collections.abc import Iterator
 
-__all__ = ["ProcessLost", "UserError", "first_line", "tell"]
+__all__ = ["ProcessLost", "UserError", "first_line", "quietly", "tell"]
 
 
 class UserError(Exception):
@@ -26,3 +31,20 @@ def tell(text: str) -> None:
     """A line on standard error in one write, so that lines of processes that share it do not mix."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Around libraries that report their progress by every way there is; only failures are of interest."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,12 +1,10 @@
 """A trained model in the formats of others, each checked against PyTorch before the file gets its name."""
 
-import contextlib
 import io
 import json
-import logging
+import math
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpnas.errors import UserError
-from fpnas.files import check_output_file, check_output_place, read_text, write_bytes_atomic, write_text_atomic
+from fpnas.errors import UserError, quietly, tell
+from fpnas.files import (
+    check_output_file,
+    check_output_place,
+    read_text,
+    what_is_at,
+    write_bytes_atomic,
+    write_text_atomic,
+)
 from fpnas.int8 import quantised
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
@@ -27,8 +32,9 @@ from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
 from fpnas.training.load import load_data
 
-__all__ = ["Exported", "export_model"]
+__all__ = ["FORMATS", "Exported", "export_model"]
 
+FORMATS = ("onnx", "onnx-int8", "torch", "folder")
 TOLERANCE = 1e-4
 CHECKED_IMAGES = 1000
 CALIBRATION_IMAGES = 1000
@@ -44,7 +50,7 @@ class Exported:
         path: the file, or the folder.
         format: as `export_model` takes it.
         bytes: size of the weights and what comes with them.
-        images: compared on: test images where data were at hand, else random ones.
+        images: compared on: test images where data were at hand, else random ones, which have no accuracies.
         largest_difference: of a logit. Where logits are larger than 1, relative to the largest of them: float32 knows
             no better.
         same_top1: percent of the images whose class is the same.
@@ -76,35 +82,38 @@ def export_model(
         format: `onnx`; `onnx-int8`, quantised statically by training images; `torch`, a program of `torch.export`;
             `folder`, the model folder alone, without what else a run holds.
         data: by whose test images it is compared, and by whose training images it is quantised. When left out, those
-            of the run; a model folder without a run is compared on random images.
+            of the run; where it has none, or they are gone, and for `folder`, it is compared on random images.
         workers: threads that load images.
 
     Raises:
-        UserError: no trained model, a place that cannot be written, or int8 without images.
+        UserError: no trained model, weights that are not finite, a place that cannot be written, int8 without images.
         RuntimeError: it differs from PyTorch by more than 1e-4 (int8 aside); nothing is written then.
     """
+    if format not in FORMATS:
+        raise UserError(f"--format {format}: one of {', '.join(FORMATS)} is accepted")
     model = load(source)
+    _check_finite(model, source)
     if format == "folder":
         check_output_place(output)
-        return _write_folder(Path(source), model, output)
+        RunDirectory.check_free(output)
+        dataset = None if data is None else _images_of(source, model, data, workers)
+        return _write_folder(Path(source), model, output, *_images_to_compare(model, dataset))
     check_output_file(output)
     dataset = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
     images, labels = _images_to_compare(model, dataset)
+    # Two images: a batch of one would be taken for a constant.
+    example = images[:1].expand(2, -1, -1, -1).contiguous()
     if format == "torch":
-        content = _to_program(model, images[:2])
+        content = _to_program(model, example)
         function = _program(content)
     else:
-        content = _to_onnx(model, images[:2])
+        content = _to_onnx(model, example)
         if format == "onnx-int8":
             assert dataset is not None
             content = quantised(content, _calibration_batches(model, dataset))
         function = _session(content)
     compared = _compare(model, function, images, labels)
-    # A NaN is no agreement.
-    if format != "onnx-int8" and not compared.largest_difference <= TOLERANCE:
-        raise RuntimeError(
-            f"{format}: differs from PyTorch by {compared.largest_difference:g}, more than {TOLERANCE:g}"
-        )
+    _check_parity(format, compared)
     write_bytes_atomic(output, content)
     latency = None if format == "torch" else median_latency(content, images[:1])
     return Exported(output, format, len(content), len(images), *compared.figures, latency)
@@ -122,20 +131,49 @@ class _Compared:
         return self.largest_difference, self.same_top1, self.top1, self.pytorch_top1
 
 
+def _check_finite(model: TrainedModel, source: str | os.PathLike[str]) -> None:
+    for name, tensor in model.network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"model folder {source}: tensor {name} has values that are not finite numbers")
+
+
+def _check_parity(format: str, compared: _Compared) -> None:
+    difference = compared.largest_difference
+    # A NaN is no agreement.
+    if not (math.isfinite(difference) if format == "onnx-int8" else difference <= TOLERANCE):
+        raise RuntimeError(f"{format}: differs from PyTorch by {difference:g}, more than {TOLERANCE:g}")
+
+
 def _images_of(
-    source: str | os.PathLike[str], model: TrainedModel, data: str | None, workers: int, *, needs_training: bool
+    source: str | os.PathLike[str], model: TrainedModel, data: str | None, workers: int, *, needs_training: bool = False
 ) -> DataSet | None:
-    """The data set to compare by, or None where a folder says nothing of its data."""
-    if data is None and (Path(source) / "config.yaml").is_file():
-        data = str(RunDirectory.open(source, "train").config.get("data"))
-    if data is None:
+    """The data set to compare by, or None where a folder says nothing of its data, or a run's are gone."""
+    is_run = what_is_at(Path(source) / "config.yaml", "run") == "file"
+    config = RunDirectory.open(source, "train").config if is_run else {}
+    name = data or config.get("data")
+    if name is None:
         if needs_training:
             raise UserError("--format onnx-int8: is quantised by training images; a model folder alone needs --data")
         return None
-    parts = ("train", "test") if needs_training else ("test",)
-    dataset = load_data(data, image_size=model.preprocess.image_size, workers=workers, parts=parts)
-    if dataset.class_names != model.class_names or dataset.in_channels != model.preprocess.in_channels:
-        raise UserError(f"--data {data}: its classes or channels are not those the model was trained on")
+    try:
+        dataset = load_data(
+            str(name),
+            image_size=model.preprocess.image_size,
+            workers=workers,
+            on_bad_image=str(config.get("on_bad_image", "error")),
+            parts=("train", "test") if needs_training else ("test",),
+        )
+        model.preprocess.check_fits(dataset, str(name))
+    except UserError as error:
+        if data is not None:
+            raise
+        gone = f"the images of {source} cannot be had: {str(error).removeprefix('--data ')}"
+        if needs_training:
+            raise UserError(
+                f"--format onnx-int8: is quantised by training images; {gone}; --data names others"
+            ) from None
+        tell(f"fpnas: compared on random images: {gone}")
+        return None
     return dataset
 
 
@@ -177,34 +215,17 @@ def _compare(
                 wanted = labels[number * _BATCHES[1] :][: len(batch)]
                 hits += int((given.argmax(1) == wanted).sum())
                 expected_hits += int((expected.argmax(1) == wanted).sum())
-    share = 100 / len(images)
+    total = len(images)
     if labels is None:
-        return _Compared(largest, same * share, None, None)
-    return _Compared(largest, same * share, hits * share, expected_hits * share)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Exporters report their passes on standard output and through loggers; only failures are of interest."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
+        return _Compared(largest, 100 * same / total, None, None)
+    return _Compared(largest, 100 * same / total, 100 * hits / total, 100 * expected_hits / total)
 
 
 def _to_onnx(model: TrainedModel, example: Tensor) -> bytes:
     """The model as the bytes of an ONNX file, its weights and preprocessing inside."""
     import onnx
 
-    with tempfile.TemporaryDirectory() as folder, _quietly():
+    with tempfile.TemporaryDirectory() as folder, quietly():
         path = Path(folder) / "model.onnx"
         torch.onnx.export(
             model.network,
@@ -240,8 +261,7 @@ def _session(content: bytes) -> Callable[[Tensor], Tensor]:
 
 def _to_program(model: TrainedModel, example: Tensor) -> bytes:
     """The model as the bytes of a file of `torch.export`."""
-    # A batch of 1 would be taken for a constant.
-    with _quietly():
+    with quietly():
         program = torch.export.export(
             model.network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
         )
@@ -252,20 +272,24 @@ def _to_program(model: TrainedModel, example: Tensor) -> bytes:
 
 
 def _program(content: bytes) -> Callable[[Tensor], Tensor]:
-    with _quietly():
+    with quietly():
         return torch.export.load(io.BytesIO(content)).module()
 
 
-def _write_folder(source: Path, model: TrainedModel, output: Path) -> Exported:
+def _write_folder(source: Path, model: TrainedModel, output: Path, images: Tensor, labels: Tensor | None) -> Exported:
     """A model folder of its own; README.md comes along."""
-    RunDirectory.check_free(output)
-    output.mkdir(exist_ok=True)
-    save_model(output, model)
-    card = source / "README.md"
-    if card.is_file():
-        write_text_atomic(output / card.name, read_text(card, "model card"))
-    again = load(output)
-    images, labels = _images_to_compare(model, None)
-    compared = _compare(model, again, images, labels)
-    size = sum(path.stat().st_size for path in output.iterdir())
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        save_model(folder, model)
+        card = source / "README.md"
+        if what_is_at(card, "model card") == "file":
+            write_text_atomic(folder / card.name, read_text(card, "model card"))
+        compared = _compare(model, load(folder), images, labels)
+        _check_parity("folder", compared)
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        try:
+            folder.replace(output)
+        except OSError as error:
+            raise UserError(f"--output {output}: cannot be written: {error.strerror}") from None
     return Exported(output, "folder", size, len(images), *compared.figures)

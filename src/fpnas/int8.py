@@ -1,13 +1,12 @@
 """Eight-bit ONNX files: weights per channel and activations per tensor, their ranges measured on training images."""
 
-import contextlib
-import io
-import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from fpnas.errors import quietly
 
 __all__ = ["quantised"]
 
@@ -37,27 +36,22 @@ def quantised(content: bytes, batches: Iterator[np.ndarray]) -> bytes:
             batch = next(batches, None)
             return None if batch is None else {"images": batch}
 
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            given, prepared, written = (Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "written"))
-            given.write_bytes(content)
-            quant_pre_process(str(given), str(prepared), skip_symbolic_shape=True)
-            quantize_static(
-                str(prepared),
-                str(written),
-                Reader(),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-                activation_type=QuantType.QUInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"CalibMovingAverage": True},
-            )
-            result = onnx.load(written)
-    finally:
-        logging.disable(level)
+    with tempfile.TemporaryDirectory() as folder, quietly():
+        given, prepared, written = (Path(folder) / f"{name}.onnx" for name in ("given", "prepared", "written"))
+        given.write_bytes(content)
+        quant_pre_process(str(given), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(written),
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"CalibMovingAverage": True},
+        )
+        result = onnx.load(written)
     del result.metadata_props[:]
     result.metadata_props.extend(onnx.load_from_string(content).metadata_props)
     return result.SerializeToString()

@@ -74,7 +74,23 @@ def load_onnx(path: Path) -> OnnxModel:
         content = None
     if not isinstance(content, dict):
         raise UserError(f"ONNX file {path}: {PREPROCESSING_KEY} is not a JSON object")
-    return OnnxModel(session, Preprocessing.from_json(content, f"ONNX file {path}"))
+    model = OnnxModel(session, Preprocessing.from_json(content, f"ONNX file {path}"))
+    _check_runs(model, path)
+    return model
+
+
+def _check_runs(model: OnnxModel, path: Path) -> None:
+    """UserError where the graph is not one of the inputs and classes that are written beside it, of any batch."""
+    preprocess = model.preprocess
+    shape = (2, preprocess.in_channels, preprocess.image_size, preprocess.image_size)
+    try:
+        found = tuple(model(torch.zeros(shape)).shape)
+    except Exception as error:  # as above; and where the inputs or outputs have other names
+        raise UserError(f"ONNX file {path}: does not take what {PREPROCESSING_KEY} says: {first_line(error)}") from None
+    if found != (2, len(preprocess.class_names)):
+        raise UserError(
+            f"ONNX file {path}: gives {found} for 2 images; {len(preprocess.class_names)} classes are named"
+        )
 
 
 def median_latency(model: bytes, image: Tensor, runs: int = 100) -> float:

@@ -36,17 +36,15 @@ def evaluate_model(source: str | os.PathLike[str], data: str, *, device: str = "
     """Accuracy of a trained model on the test images of a data set.
 
     Raises:
-        UserError: no trained model, or data with other classes or channels.
+        UserError: no trained model, data with other classes or channels, or `cuda` for an ONNX file.
     """
     model = load_any(source)
+    if isinstance(model, OnnxModel) and device == "cuda":
+        raise UserError("--device cuda: an ONNX file is run on the processor; auto or cpu is accepted")
     preprocess = model.preprocess
     dataset = load_data(data, image_size=preprocess.image_size, workers=workers, parts=("test",))
-    if dataset.class_names != model.class_names:
-        raise UserError(f"--data {data}: its classes are not those the model was trained on")
-    if dataset.in_channels != preprocess.in_channels:
-        raise UserError(f"--data {data}: {dataset.in_channels} channels; the network takes {preprocess.in_channels}")
+    preprocess.check_fits(dataset, data)
     assert dataset.test is not None
-    # ONNX Runtime is used on the processor.
     target = torch.device("cpu") if isinstance(model, OnnxModel) else pick_device(device)
     # Normalised as in training, whatever the statistics of these images are.
     batches = normalised_batches(dataset.test, preprocess.mean, preprocess.std, 500, target, workers)

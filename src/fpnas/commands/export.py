@@ -10,14 +10,14 @@ from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, add_model, add_workers
 from fpnas.run_options import RUN_RANGES
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "FORMATS"]
 
-_FORMATS = ("onnx", "onnx-int8", "torch", "folder")
+FORMATS = ("onnx", "onnx-int8", "torch", "folder")
 
 
 def _add_arguments(parser: CommandParser) -> None:
     add_model(parser)
-    parser.add("--format", required=True, help=", ".join(_FORMATS))
+    parser.add("--format", required=True, help=", ".join(FORMATS))
     parser.add("--output", Path, required=True, help="the file to write; for --format folder, a new folder")
     parser.add(
         "--data",
@@ -30,7 +30,7 @@ def _add_arguments(parser: CommandParser) -> None:
 
 def _run(arguments: Any) -> dict[str, Any]:
     check_ranges(arguments, workers=RUN_RANGES["workers"])
-    check_choices(arguments, format=_FORMATS)
+    check_choices(arguments, format=FORMATS)
     from fpnas.export import export_model
 
     exported = export_model(

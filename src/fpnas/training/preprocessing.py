@@ -12,6 +12,7 @@ from torch import Tensor
 from fpnas.checks import check_number, shown
 from fpnas.errors import UserError
 from fpnas.training.augment import normalise
+from fpnas.training.data import DataSet
 from fpnas.training.folders import decode, read_image
 
 __all__ = ["Preprocessing"]
@@ -48,6 +49,13 @@ class Preprocessing:
             pixels = read_image(Path(image), self.image_size, self.in_channels)
         return normalise(pixels[None], self.mean, self.std)
 
+    def check_fits(self, dataset: DataSet, data: str) -> None:
+        """Raises UserError where a data set, `--data` as it was named, is not of these classes and channels."""
+        if dataset.class_names != self.class_names:
+            raise UserError(f"--data {data}: its classes are not those the model was trained on")
+        if dataset.in_channels != self.in_channels:
+            raise UserError(f"--data {data}: {dataset.in_channels} channels; the network takes {self.in_channels}")
+
     def to_json(self) -> dict[str, Any]:
         """In the words of timm's `pretrained_cfg`."""
         return {
@@ -75,8 +83,10 @@ class Preprocessing:
         size = content.get("input_size")
         known = isinstance(size, list) and len(size) == 3 and all(type(value) is int for value in size)
         channels, side, other = size if known and size else (0, 0, 0)
-        if not (1 <= channels <= 16 and 1 <= side == other <= 4096):
-            raise UserError(f"{where}: input_size = {shown(size)}: [channels, side, side] is accepted")
+        if channels not in (1, 3) or not 1 <= side == other <= 4096:
+            raise UserError(
+                f"{where}: input_size = {shown(size)}: [channels, side, side] with 1 or 3 channels is accepted"
+            )
         if content.get("interpolation") != _INTERPOLATION:
             raise UserError(f"{where}: interpolation = {shown(content.get('interpolation'))}: bilinear is accepted")
         names = content.get("label_names")
