@@ -130,6 +130,7 @@ def train(
             "network file": hashlib.sha256(content.encode()).hexdigest()[:16],
             **data_identity(dataset),
             **start_identity,
+            **loop.identity,
         },
         total_steps=loop.total_steps,
         checkpoint_minutes=config.checkpoint_every,
