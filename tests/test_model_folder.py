@@ -1,9 +1,11 @@
 """Model folders: they load anywhere without the search, are refused when not whole, and are models of timm."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -11,12 +13,18 @@ import torch
 import yaml
 from finished_runs import copied
 from PIL import Image
+from refusals import sound_network
 
 import fpnas
+from fpnas.builtin_files import find_network
+from fpnas.derive import derive_run
 from fpnas.errors import UserError
+from fpnas.model_card import model_card
 from fpnas.model_folder import save_model
+from fpnas.network_file import load_network, network_from_json
 from fpnas.runtime.weights import load_weights, save_weights
 from fpnas.timm_models import TimmNetwork
+from fpnas.train import origin_of
 
 SEARCHING = (
     "fpnas.budget_sampling",
@@ -120,6 +128,80 @@ def test_the_model_card(train_run: Path) -> None:
     (metric,) = header["model-index"][0]["results"][0]["metrics"]
     assert metric["value"] == round(result["top1"] / 100, 4)
     assert f"{result['top1']:.2f}%" in body and "`epochs`: 5" in body and "digits" in body
+
+
+ABSENT = Path("/a/secret place")
+
+
+def card(**changed: Any) -> str:
+    """The card of a made-up training."""
+    given: dict[str, Any] = {
+        "data": str(ABSENT / "photos"),
+        "class_names": ("cat", "dog"),
+        "license": "unknown",
+        "origin": "By hand.",
+        "recipe": {},
+    }
+    figures = {"top1": 50.0, "top5": 100.0, "macs": 10**6, "params": 10, "images": 4}
+    return model_card(network_from_json(sound_network(), "network"), figures, **given | changed)
+
+
+def test_the_card_has_no_folders_of_whoever_trained() -> None:
+    recipe = {"teacher": str(ABSENT / "large model"), "from_search": str(ABSENT / "search/"), "epochs": 7}
+    text = card(recipe=recipe)
+    assert "secret" not in text
+    for line in ("- `teacher`: large model", "- `from_search`: search", "- `epochs`: 7", "images of photos"):
+        assert line in text
+    assert "- `teacher`: hf-hub:timm/resnet18" in card(recipe={"teacher": "hf-hub:timm/resnet18"})
+
+
+def test_names_in_the_card_cannot_be_markup() -> None:
+    names = ("a|b", "<script>", "# *c*", "d\n# e")
+    body = card(class_names=names, data="x/[y](z)\n# w", recipe={"auto_augment": "`rand`\n\n# all"}).split("---\n", 2)[
+        2
+    ]
+    assert "Classes: a\\|b, \\<script\\>, \\# \\*c\\*, d \\# e." in body
+    headings = [line for line in body.splitlines() if line.startswith("# ")]
+    assert len(headings) == 1 and "\\[y\\](z) \\# w" in body
+
+
+ORIGINS = {
+    "search": "By `fpnas search` with strategy `fp-nas` in space `tiny`, on the training images alone (seed 0)",
+    "train": "A network file was given, `network.json`.",
+    "elsewhere": "A network file was given, `mine.json`.",
+    "beside": "A network file was given, `derived.json`.",
+    "builtin": "The network `fbnetv2-f1` that comes with fpnas.",
+    "folder": "Trained further from the weights of another model.",
+}
+
+
+@pytest.mark.parametrize("where", ORIGINS)
+def test_the_card_says_what_is_known_of_the_origin(
+    train_run: Path, search_run: Path, tmp_path: Path, where: str
+) -> None:
+    run = copied(search_run, tmp_path)
+    shutil.copy(run / "network.json", tmp_path / "mine.json")
+    shutil.copy(run / "network.json", run / "derived.json")
+    source = {
+        "search": run / "network.json",
+        "train": train_run / "network.json",
+        "elsewhere": tmp_path / "mine.json",
+        "beside": run / "derived.json",
+        "builtin": find_network("fbnetv2-f1"),
+        "folder": train_run,
+    }[where]
+    spec = load_network(source / "network.json" if source.is_dir() else source)
+    assert origin_of(source, spec).startswith(ORIGINS[where])
+
+
+def test_the_origin_has_the_cost_of_the_network_that_is_there(search_run: Path, tmp_path: Path) -> None:
+    run = copied(search_run, tmp_path)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("space: tiny", f"space: {ABSENT / 'my`own.toml'}"))
+    derived = derive_run(run, target_macs="0.15M")
+    text = origin_of(derived.network, load_network(derived.network))
+    assert f"a network of {derived.macs / 1e6:.2f}M multiply-adds at 8 pixels" in text and "0.3M" not in text
+    assert "space `my'own.toml`" in text and "secret" not in text
 
 
 def test_timm_knows_the_model_in_either_order_of_imports(train_run: Path) -> None:

@@ -17,6 +17,7 @@ from command_line import heeding_interrupts
 from finished_runs import copied, network_file, repeatable_metrics, search_config, train_config
 
 from fpnas.errors import UserError
+from fpnas.model_folder import load, save_model
 from fpnas.runtime.checkpoint import Checkpoints
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.weights import load_weights
@@ -86,6 +87,51 @@ def test_a_training_goes_on_to_the_same_end(train_run: Path, tmp_path: Path) -> 
 
     stopped_and_resumed(train_to, tmp_path / "run", [7, 22, 60, 61, TRAIN_STEPS], checkpoint_every=0.0)
     assert_equal_runs(train_run, tmp_path / "run")
+
+
+EVERYTHING: dict[str, Any] = {
+    "epochs": 2,
+    "max_images": 200,
+    "batch_size": 20,
+    "optimizer": "rmsprop",
+    "learning_rate": 0.01,
+    "schedule": "exponential",
+    "decay_rate": 0.9,
+    "crop_scale": 0.4,
+    "auto_augment": "rand-m9-mstd0.5-inc1",
+    "random_erasing": 0.5,
+    "mixup": 0.2,
+    "cutmix": 1.0,
+    "repeats": 2,
+    "dropout": 0.3,
+    "drop_path": 0.3,
+}
+
+
+def test_a_training_by_the_whole_recipe_goes_on_to_the_same_end(train_run: Path, tmp_path: Path) -> None:
+    file = network_file(tmp_path)
+
+    def train_to(output: Path, **options: Any) -> None:
+        run_train(file, train_config(output, teacher=str(train_run), **EVERYTHING | options))
+
+    train_to(tmp_path / "whole")
+    stopped_and_resumed(train_to, tmp_path / "run", [3, 10, 13, 20], checkpoint_every=0.0)
+    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_training_does_not_go_on_with_another_teacher(train_run: Path, tmp_path: Path) -> None:
+    file, teacher = network_file(tmp_path), copied(train_run, tmp_path)
+    options: dict[str, Any] = {"epochs": 2, "max_images": 100, "batch_size": 50, "teacher": str(teacher)}
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(2, patch)
+        with pytest.raises(Killed):
+            run_train(file, train_config(tmp_path / "run", **options))
+    model = load(teacher)
+    with torch.no_grad():
+        model.network.classifier.bias[0] += 1e-3
+    save_model(teacher, model)
+    with pytest.raises(UserError, match=r"--teacher: not what .*run began with"):
+        run_train(file, train_config(tmp_path / "run", resume=True, **options))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

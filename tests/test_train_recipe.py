@@ -96,6 +96,27 @@ def test_recorded_rates_and_losses_are_those_of_the_schedule(train_run: Path) ->
     assert seconds == sorted(seconds) and seconds[0] > 0
 
 
+def test_rates_of_the_exponential_schedule(spec: NetworkSpec, data: DataSet, tmp_path: Path) -> None:
+    options = {"epochs": 3, "batch_size": 40, "schedule": "exponential", "decay_rate": 0.5, "warmup_epochs": 1.0}
+    train(spec, data, train_config(tmp_path / "run", learning_rate=0.1, **options), write=True)
+    rates = [record["learning_rate"] for record in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    # Of the last of 5 steps of each epoch.
+    assert rates == pytest.approx([0.1 * 4 / 5, 0.1 * 0.5, 0.1 * 0.5**2])
+
+
+@pytest.mark.parametrize("changed", [{"dropout": 0.5}, {"drop_path": 0.5}])
+def test_what_is_left_out_is_drawn_by_the_seed_alone(
+    spec: NetworkSpec, data: DataSet, tmp_path: Path, changed: dict[str, float]
+) -> None:
+    results = []
+    for ambient in (0, 1):
+        torch.manual_seed(ambient)
+        results.append(weights(train(spec, data, train_config(tmp_path, **changed, **LIGHT))))
+    assert equal(*results)
+    # The start is the same: what differs is what was left out.
+    assert not equal(results[0], weights(train(spec, data, train_config(tmp_path, **LIGHT))))
+
+
 def test_a_reloaded_network_gives_the_trained_one_s_logits_to_the_bit(
     spec: NetworkSpec, data: DataSet, tmp_path: Path
 ) -> None:
@@ -183,6 +204,17 @@ def _repeated(data: DataSet, times: int) -> tuple[Tensor, Tensor]:
         ("image_size", 0, "from 1"),
         ("workers", -1, "from 0"),
         ("threads", 0, "from 1"),
+        ("decay_rate", 1.01, "from 0.1 to 1"),
+        ("crop_scale", 0.0, "from 0.01 to 1"),
+        ("random_erasing", 1.1, "from 0 to 1"),
+        ("mixup", -0.1, "from 0"),
+        ("cutmix", float("nan"), "from 0"),
+        ("repeats", 0, "from 1 to 16"),
+        ("dropout", 1.0, "from 0 to 0.99"),
+        ("drop_path", -0.1, "from 0 to 0.99"),
+        ("distillation_weight", 1.5, "from 0 to 1"),
+        ("distillation_temperature", 0.0, "from 0.01"),
+        ("schedule", "linear", "one of cosine, exponential"),
         ("optimizer", "adam", "one of sgd, rmsprop"),
         ("precision", "fp8", "one of fp32, bf16"),
         ("device", "tpu", "one of auto, cpu, cuda"),
@@ -197,3 +229,13 @@ def test_a_senseless_value_is_named(field: str, value: Any, accepted: str) -> No
     message = str(caught.value)
     option = "--" + field.replace("_", "-")
     assert message.startswith(option) and str(value) in message and accepted in message, message
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_batches_that_what_is_asked_for_cannot_divide(mixing: str) -> None:
+    sound = TrainConfig("digits", Path("run"))
+    replace(sound, batch_size=6, repeats=3, **{mixing: 0.2}).validate()
+    with pytest.raises(UserError, match=r"--batch-size 9: --mixup and --cutmix work on pairs"):
+        replace(sound, batch_size=9, repeats=3, **{mixing: 0.2}).validate()
+    with pytest.raises(UserError, match=r"--batch-size 9: is not a multiple of --repeats 2"):
+        replace(sound, batch_size=9, repeats=2).validate()

@@ -7,7 +7,7 @@ import yaml
 
 from fpnas.network_spec import NetworkSpec
 
-__all__ = ["model_card"]
+__all__ = ["code", "last_part", "model_card"]
 
 
 def model_card(
@@ -25,13 +25,13 @@ def model_card(
     Args:
         spec: the network.
         figures: `top1`, `top5` (percent), `macs`, `params`, `images` (of the test).
-        data: what `--data` was.
+        data: what `--data` was; of a path the last part is named, as of those in the recipe.
         class_names: by the index of the logit.
         license: for the hub's field.
-        origin: how the network was found, a sentence.
+        origin: how the network was found, a sentence in Markdown.
         recipe: settings of the training that are not the default, by name.
     """
-    data_name = data.rstrip("/").rpartition("/")[2] if "/" in data else data
+    data_name = last_part(data)
     front = {
         "license": license,
         "library_name": "fpnas",
@@ -51,7 +51,7 @@ def model_card(
         ],
     }
     header = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
-    settings = "\n".join(f"- `{name}`: {value}" for name, value in recipe.items()) or "- all defaults"
+    settings = "\n".join(f"- `{name}`: {_setting(name, value)}" for name, value in recipe.items()) or "- all defaults"
     shown = ", ".join(_plain(name) for name in class_names[:20])
     more = f" and {len(class_names) - 20} more" if len(class_names) > 20 else ""
     return f"""---
@@ -81,7 +81,7 @@ On {_plain(data_name)}, by `fpnas train` with these settings:
 ## Use
 
 ```
-pip install fpnas
+pip install FPNAS     # a copy of its repository: it is in no package index
 fpnas predict FOLDER IMAGE...
 fpnas train FOLDER --data OTHER_IMAGES --learning-rate 0.02 --output RUN     # fine-tune
 fpnas export FOLDER --format onnx --output model.onnx
@@ -103,6 +103,25 @@ backbone = timm.create_model("local-dir:FOLDER", pretrained=True, features_only=
 """
 
 
+_PATHS = ("teacher", "from_search")
+
+
+def _setting(name: str, value: Any) -> str:
+    return _plain(last_part(str(value)) if name in _PATHS else str(value))
+
+
+def last_part(name: str) -> str:
+    """A name without the folders before it, which are the business of whoever trained; a hub's names are whole."""
+    if name.startswith(("hf-hub:", "hf_hub:")):
+        return name
+    return name.rstrip("/").rpartition("/")[2] or name
+
+
+def code(text: str) -> str:
+    """A name as code in Markdown, whatever is in it."""
+    return "`" + " ".join(text.replace("`", "'").split()) + "`"
+
+
 def _plain(text: str) -> str:
-    """A name as it can stand in Markdown."""
-    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in text)
+    """A name as it can stand in Markdown, on one line."""
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in " ".join(text.split()))

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from fpnas.builtin_files import builtin_network_names, find_network
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
 from fpnas.files import what_is_at
 from fpnas.initial_weights import starting_network
+from fpnas.model_card import code, last_part
 from fpnas.model_folder import TrainedModel, load
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
@@ -54,7 +56,9 @@ def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback
         workers=config.workers,
         on_bad_image=config.on_bad_image,
     )
-    return train(spec, dataset, config, write=True, initial=initial, origin=origin_of(source), callbacks=callbacks)
+    return train(
+        spec, dataset, config, write=True, initial=initial, origin=origin_of(source, spec), callbacks=callbacks
+    )
 
 
 def train(
@@ -126,6 +130,7 @@ def train(
             "network file": hashlib.sha256(content.encode()).hexdigest()[:16],
             **data_identity(dataset),
             **start_identity,
+            **loop.identity,
         },
         total_steps=loop.total_steps,
         checkpoint_minutes=config.checkpoint_every,
@@ -140,19 +145,27 @@ def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:
     return fitted.at_input_size(dataset.image_size)
 
 
-def origin_of(source: Path) -> str:
-    """How the network at a path was found, as far as the files beside it say."""
+def origin_of(source: Path, spec: NetworkSpec) -> str:
+    """How the network at a path was found, as far as that is known; for the model card.
+
+    Args:
+        source: a model folder, or a network file.
+        spec: the network as it stands there.
+    """
     if source.is_dir():
-        return "Trained further from the weights of another model, on other images."
+        return "Trained further from the weights of another model."
+    if source.stem in builtin_network_names() and source == find_network(source.stem):
+        return f"The network {code(source.stem)} that comes with fpnas."
     try:
         run = RunDirectory.open(source.parent, "search")
     except UserError:
-        return "By hand: its network file was given."
+        run = None
+    if run is None or source != run.network_path:
+        return f"A network file was given, {code(source.name)}."
+    # Not the budget of the search: `fpnas derive` may have put a network of another one there.
     config = run.config
-    budget = f"{config.get('target_macs')} multiply-adds"
-    if "cost" in config:
-        budget = f"{config.get('target')} of cost `{config['cost']}`"
     return (
-        f"By `fpnas search` with strategy `{config.get('strategy')}` in space `{config.get('space')}`, within "
-        f"{budget}, on the training images alone (seed {config.get('seed')})."
+        f"By `fpnas search` with strategy {code(str(config.get('strategy')))} in space "
+        f"{code(last_part(str(config.get('space'))))}, on the training images alone (seed {config.get('seed')}): a "
+        f"network of {network_cost(spec).macs / 1e6:.2f}M multiply-adds at {spec.input_size} pixels."
     )

@@ -67,6 +67,7 @@ class TrainLoop:
 
     Attributes:
         total_steps: of the training.
+        identity: of what it learns from beside the data, by the option that names it.
     """
 
     def __init__(self, model: nn.Module, dataset: DataSet, config: TrainConfig, processes: Processes) -> None:
@@ -102,6 +103,7 @@ class TrainLoop:
         )
         self._augment = BatchAugment(dataset, options, seed=config.seed, device=self._device, share=processes.share)
         self._teacher = load_teacher(config.teacher, dataset, self._device) if config.teacher else None
+        self.identity = {"--teacher": self._teacher.digest} if self._teacher else {}
         self._steps_per_epoch = len(dataset.train) // config.batch_size
         self.total_steps = self._steps_per_epoch * config.epochs
         self._model = model.to(self._device).to(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from torch import nn
 
 from fpnas.nn.supernet import SuperNet
 from fpnas.space_file import load_space
-from fpnas.training.optim import OPTIMIZERS, build_optimizer, set_learning_rate, warm_up_cosine
+from fpnas.training.optim import OPTIMIZERS, build_optimizer, set_learning_rate, warm_up_cosine, warm_up_exponential
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -45,6 +45,8 @@ def test_the_optimizers_are_the_documented_ones() -> None:
     assert all(group["nesterov"] and group["momentum"] == 0.9 for group in sgd.param_groups)
     rmsprop = build_optimizer(nn.Linear(2, 2), name="rmsprop", learning_rate=0.1, weight_decay=0.01)
     assert isinstance(rmsprop, RMSpropTF) and all(group["eps"] == 1e-3 for group in rmsprop.param_groups)
+    adamw = build_optimizer(nn.Linear(2, 2), name="adamw", learning_rate=0.1, weight_decay=0.01)
+    assert isinstance(adamw, torch.optim.AdamW) and all(group["betas"] == (0.9, 0.999) for group in adamw.param_groups)
     with pytest.raises(KeyError):
         build_optimizer(nn.Linear(2, 2), name="none", learning_rate=0.1, weight_decay=0.01)
 
@@ -55,6 +57,26 @@ def test_schedule_rises_and_falls() -> None:
         assert warm_up_cosine(progress, 0.2) == pytest.approx(factor, abs=1e-12)
     assert warm_up_cosine(0.0, 0.0) == 1.0
     assert warm_up_cosine(0.75, 1.0) == 0.75
+
+
+def test_the_first_step_of_adamw() -> None:
+    layer = nn.Linear(3, 2)
+    weight, bias = (value.detach().clone() for value in (layer.weight, layer.bias))
+    optimizer = build_optimizer(layer, name="adamw", learning_rate=0.1, weight_decay=0.01)
+    layer.weight.grad = torch.tensor([[1.0, -2.0, 3.0], [-0.5, 4.0, -1.0]])
+    layer.bias.grad = torch.tensor([2.0, -2.0])
+    optimizer.step()
+    # Its averages are the gradient and its square: every weight moves by the rate, and decays beside that.
+    torch.testing.assert_close(layer.weight.detach(), weight * (1 - 0.1 * 0.01) - 0.1 * layer.weight.grad.sign())
+    torch.testing.assert_close(layer.bias.detach(), bias - 0.1 * layer.bias.grad.sign())
+
+
+def test_exponential_schedule_rises_and_falls() -> None:
+    # FP-NAS's final training: 0.9875 after every epoch, counted from the start.
+    assert [warm_up_exponential(epoch, 5, 0.9875) for epoch in (0.0, 1.0, 2.5)] == [0.0, 0.2, 0.5]
+    for epoch, decays in ((5.0, 5), (6.0, 6), (6.99, 6), (419.5, 419)):
+        assert warm_up_exponential(epoch, 5, 0.9875) == pytest.approx(0.9875**decays)
+    assert warm_up_exponential(0.0, 0, 0.5) == 1.0
 
 
 def test_learning_rate_is_set_in_every_group() -> None:

@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from pictures import class_folders
 from torch import Tensor
 
+from fpnas.runtime.processes import WHOLE, Share
 from fpnas.training import folders
 from fpnas.training.batches import BatchStream, iterate
 from fpnas.training.folders import StreamedImages, read_image
@@ -69,6 +71,26 @@ def test_a_loop_that_is_left_takes_its_threads_along() -> None:
     for _ in itertools.islice(iterate(slow_images(100, 1, []), 10, workers=3), 2):
         pass
     wait_for(threads)
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 3])
+def test_an_image_is_repeated_within_its_batch(repeats: int) -> None:
+    images = slow_images(30, 0, [])
+
+    def batches(share: Share = WHOLE) -> list[list[int]]:
+        generator = torch.Generator().manual_seed(1)
+        stream = BatchStream(images, torch.arange(30), 6, generator, share=share, repeats=repeats)
+        return [stream.next()[0].flatten().tolist() for _ in range(10)]
+
+    whole = batches()
+    for batch in whole:
+        assert sorted(Counter(batch).values()) == [repeats] * (6 // repeats)
+    # A pass is as long as without, and sees as many images fewer.
+    for one_pass in (whole[:5], whole[5:]):
+        assert len({index for batch in one_pass for index in batch}) == 30 // repeats
+    assert whole[:5] != whole[5:]
+    halves = [batches(Share(index, 2)) for index in (0, 1)]
+    assert [first + second for first, second in zip(*halves, strict=True)] == whole
 
 
 def test_only_the_given_generator_is_drawn_from() -> None:

@@ -1,5 +1,6 @@
 """Distillation: a trained network as teacher (Hinton et al., "Distilling the knowledge in a neural network", 2015)."""
 
+import hashlib
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from fpnas.errors import UserError, first_line
 from fpnas.files import what_is_at
 from fpnas.model_folder import NETWORK_NAME, load
 from fpnas.nn.network import ConvNorm
+from fpnas.runtime.weights import digest_of
 from fpnas.training.data import DataSet
 
 __all__ = ["Teacher", "distillation_loss", "fuse_norms", "load_teacher"]
@@ -28,6 +30,9 @@ class Teacher:
         image_size: side that it takes; None for any.
         dataset: by whose statistics the inputs were normalised.
         device: of model and inputs.
+
+    Attributes:
+        digest: of its weights and of what it takes its inputs by.
     """
 
     def __init__(
@@ -40,6 +45,8 @@ class Teacher:
         dataset: DataSet,
         device: torch.device | None = None,
     ) -> None:
+        inputs = repr((mean, std, in_channels, image_size))
+        self.digest = hashlib.sha256((digest_of(model.state_dict().values()) + inputs).encode()).hexdigest()[:16]
         fused = fuse_norms(model) if any(isinstance(layer, ConvNorm) for layer in model.modules()) else model
         self._model = fused.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
         self._repeats = in_channels if dataset.in_channels == 1 else 1
