@@ -294,13 +294,19 @@ def main() -> None:
     parser.add_argument("action", choices=("list", "run", "report"))
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(known)}; all if left out")
     parser.add_argument("--seeds", type=int, default=len(DEFAULT_SEEDS), help="the first so many alone")
+    parser.add_argument("--variants", nargs="+", metavar="VARIANT", help="these alone")
     parser.add_argument("--output", type=Path, default=TABLE)
     arguments = parser.parse_args()
     experiments = arguments.experiments or list(known)
     for name in experiments:
         if name not in known:
             parser.error(f"experiment {name}: one of {', '.join(known)} is accepted")
-    chosen = [plan for name in experiments for plan in known[name] if plan.seed < arguments.seeds]
+    chosen = [
+        plan
+        for name in experiments
+        for plan in known[name]
+        if plan.seed < arguments.seeds and (not arguments.variants or plan.variant in arguments.variants)
+    ]
     rows = read_searches(arguments.output)
     if arguments.action == "list":
         done = {(row["experiment"], row["variant"], row["seed"]) for row in rows}
