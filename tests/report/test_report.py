@@ -176,12 +176,14 @@ def test_names_can_do_nothing_in_the_page(search_run: Path, train_run: Path, tmp
     charts = json.loads(page.scripts["charts"])
     if kind == "search":
         probabilities = charts["chart-6"]
-        assert probabilities["traces"][0]["customdata"][1][0][0] == html.escape(f"group {HOSTILE}")
-        assert probabilities["layout"]["yaxis"]["ticktext"][1] == html.escape(short(f"group {HOSTILE}", 16))
+        assert probabilities["traces"][0]["customdata"][1][0][0] == html.escape(f"group {HOSTILE}", quote=False)
+        assert probabilities["layout"]["yaxis"]["ticktext"][1] == html.escape(
+            short(f"group {HOSTILE}", 16), quote=False
+        )
     else:
         confusion = charts["chart-2"]
-        assert confusion["traces"][0]["customdata"][0][0] == [html.escape(HOSTILE), html.escape(HOSTILE)]
-        assert confusion["layout"]["xaxis"]["ticktext"][0] == html.escape(short(HOSTILE, 16))
+        assert confusion["traces"][0]["customdata"][0][0] == [html.escape(HOSTILE, quote=False)] * 2
+        assert confusion["layout"]["xaxis"]["ticktext"][0] == html.escape(short(HOSTILE, 16), quote=False)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from fpnas.report.runs import ReportedRun
 __all__ = [
     "Chart",
     "axes",
+    "chart_text",
     "column",
     "heat_map",
     "line",
@@ -51,6 +52,11 @@ class Chart:
     most_width: int = 0
 
 
+def chart_text(text: str) -> str:
+    """A text that plotly, which reads its texts as HTML of its own kind, shows as it is: it does not know `&quot;`."""
+    return html.escape(text, quote=False)
+
+
 def line(name: str, x: Sequence[Any], y: Sequence[Any], number: int = 0, **more: Any) -> dict[str, Any]:
     """A trace of a line.
 
@@ -65,7 +71,7 @@ def line(name: str, x: Sequence[Any], y: Sequence[Any], number: int = 0, **more:
     return {
         "type": "scatter",
         "mode": "lines" if len(x) > 1 else "markers",
-        "name": html.escape(name),
+        "name": chart_text(name),
         "x": list(x),
         "y": list(y),
         "line": style,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from fpnas.report.charts import Chart, axes, column, line, macs_unit, short, summed_up, thinned
+from fpnas.report.charts import Chart, axes, chart_text, column, line, macs_unit, short, summed_up, thinned
 from fpnas.report.figures import Figure, figures
 from fpnas.report.runs import ReportedRun
 from fpnas.runtime.run_directory import MAY_CHANGE
@@ -112,12 +112,13 @@ def _pareto(kind: str, data: str, runs: Sequence[ReportedRun]) -> Chart | None:
                 "error_x": _error_bars([point.macs for point in points], unit),
                 "error_y": _error_bars([point.accuracy for point in points], 1),
                 "text": [
-                    escape(short(point.name)) + (f" ({point.runs} seeds)" if point.runs > 1 else "") for point in points
+                    chart_text(short(point.name)) + (f" ({point.runs} seeds)" if point.runs > 1 else "")
+                    for point in points
                 ],
                 # Away from the bars, and from the edges.
                 "textposition": [f"top {'left' if 2 * point.macs[1] > least + most else 'right'}" for point in points],
                 "cliponaxis": False,
-                "customdata": [escape(_said(point, unit, word)) for point in points],
+                "customdata": [chart_text(_said(point, unit, word)) for point in points],
                 "hovertemplate": "%{customdata}<extra></extra>",
                 "marker": {"size": 10},
             },

@@ -1,12 +1,11 @@
 """A training's mistakes as they are shown."""
 
 import re
-from html import escape
 from pathlib import Path
 
 from fpnas.errors import UserError
 from fpnas.files import read_json
-from fpnas.report.charts import Chart, heat_map, short
+from fpnas.report.charts import Chart, chart_text, heat_map, short
 from fpnas.training.mistakes import Mistakes, WrongImage
 
 __all__ = ["confusion_chart", "read_mistakes"]
@@ -64,7 +63,7 @@ def confusion_chart(mistakes: Mistakes) -> Chart:
     confused = "; ".join(f"{share:.1f}% of {true} are taken for {other}" for share, true, other in off)
     height, width = next(sizes for most, *sizes in _CELLS if len(names) <= most)
     labelled = len(names) <= _MOST_LABELLED
-    ticks = {"tickvals": places, "ticktext": [escape(short(name, 16)) for name in names], "showgrid": False}
+    ticks = {"tickvals": places, "ticktext": [chart_text(short(name, 16)) for name in names], "showgrid": False}
     return Chart(
         "Confusion matrix: of the test images of each class (row), the percentage taken for each class (column)",
         f"Most often: {confused}." if off else "Every test image is taken for what it is.",
@@ -76,8 +75,7 @@ def confusion_chart(mistakes: Mistakes) -> Chart:
                 x=places,
                 y=places,
                 text=[[_in_cell(share) if labelled else "" for share in row] for row in shares],
-                # Plotly reads its texts as HTML of its own.
-                customdata=[[[escape(true), escape(said)] for said in names] for true in names],
+                customdata=[[[chart_text(true), chart_text(said)] for said in names] for true in names],
                 hovertemplate="%{customdata[0]} taken for %{customdata[1]}: %{z:.1f}%<extra></extra>",
             )
         ],

@@ -10,7 +10,6 @@ from fpnas.files import write_text_atomic
 from fpnas.report.charts import Chart
 from fpnas.report.comparison import comparison_charts, comparison_table
 from fpnas.report.figures import figures
-from fpnas.report.mistakes import confusion_chart, read_mistakes
 from fpnas.report.network_drawing import describe_network, draw_network
 from fpnas.report.probabilities import LEAST_SHARE, probability_map, probability_table
 from fpnas.report.runs import ReportedRun, read_runs
@@ -203,6 +202,9 @@ def _probabilities(page: _Page, run: ReportedRun) -> None:
 
 def _mistakes(page: _Page, run: ReportedRun) -> None:
     """Confusion matrix, and the images a training is most wrong about."""
+    # Imports PyTorch, which takes seconds and which no other part of a page needs.
+    from fpnas.report.mistakes import confusion_chart, read_mistakes
+
     mistakes = read_mistakes(run.directory.path)
     if mistakes is None:
         return

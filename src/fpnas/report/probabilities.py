@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from fpnas.report.charts import Chart, heat_map, short, thinned
+from fpnas.report.charts import Chart, chart_text, heat_map, short, thinned
 from fpnas.report.runs import ReportedRun
 from fpnas.space import Choice, Group
 
@@ -66,10 +66,9 @@ def probability_map(run: ReportedRun) -> tuple[Chart, list[dict[str, Any]]] | No
                     [str(place + 1) for width in widths for place in range(width)],
                 ],
                 y=rows,
-                text=[[escape(label) for label in row] for row in labels],
-                # Plotly reads its texts as HTML of its own.
+                text=[[chart_text(label) for label in row] for row in labels],
                 customdata=[
-                    [[escape(_group_name(group)), escape(text)] for text in row]
+                    [[chart_text(_group_name(group)), chart_text(text)] for text in row]
                     for group, row in zip(space.groups, hover, strict=True)
                 ],
                 hovertemplate="%{customdata[0]}, %{customdata[1]}: %{z:.1%}<extra></extra>",
@@ -83,7 +82,7 @@ def probability_map(run: ReportedRun) -> tuple[Chart, list[dict[str, Any]]] | No
                 "showgrid": False,
                 "zeroline": False,
                 "tickvals": rows,
-                "ticktext": [escape(short(_group_name(group), 16)) for group in space.groups],
+                "ticktext": [chart_text(short(_group_name(group), 16)) for group in space.groups],
             },
             "hovermode": "closest",
         },

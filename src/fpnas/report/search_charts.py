@@ -5,7 +5,6 @@ from typing import Any
 
 from fpnas.report.charts import Chart, axes, column, line, macs_unit, panels, thinned, time_axis
 from fpnas.report.runs import ReportedRun
-from fpnas.strategies.fp_nas_paper import PAPER_JOINT_FROM
 
 __all__ = ["search_charts"]
 
@@ -42,6 +41,8 @@ def _stages(run: ReportedRun) -> dict[str, Any]:
 def _joint_from(run: ReportedRun) -> float:
     """Share of the search after which the distribution is the joint one; 0 where that is nothing to see."""
     if run.config.get("strategy") == "fp-nas-paper":
+        from fpnas.strategies.fp_nas_paper import PAPER_JOINT_FROM  # and PyTorch with it
+
         return PAPER_JOINT_FROM
     share = run.setting("joint_from") or 0.0
     return share if run.config.get("strategy") == "fp-nas" and share < 1 else 0.0
