@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from documents import ROOT, blocks_of, fits, run_blocks
+from own_names import tables_as_before
 from sampled import uniform_indices
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from fpnas.nn.network import ConvNorm, build_network
 from fpnas.search_config import SearchConfig
 from fpnas.space import builtin_space_names
 from fpnas.space_file import load_space
-from fpnas.strategies import STRATEGIES, DeriveTools, Judgement, StepTools
+from fpnas.strategies import DeriveTools, Judgement, StepTools
 from fpnas.supernet_search import build_strategy
 
 DOCUMENT = ROOT / "docs" / "extending.md"
@@ -34,14 +35,10 @@ BLOCKS = blocks_of(DOCUMENT.read_text(encoding="utf-8"))
 
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What the document's Python defines; the table of strategies is as before afterwards."""
+    """What the document's Python defines; strategies and activations are as before afterwards."""
     monkeypatch.chdir(tmp_path)
-    strategies = dict(STRATEGIES)
-    try:
+    with tables_as_before():
         yield run_blocks(BLOCKS, str(DOCUMENT))
-    finally:
-        STRATEGIES.clear()
-        STRATEGIES.update(strategies)
 
 
 def test_every_block_is_found_and_of_a_kind_that_is_checked() -> None:
