@@ -1,6 +1,7 @@
 """From what `--data` names to a `DataSet`."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch.nn.functional import interpolate
 
 from fpnas.errors import UserError
 from fpnas.training import folders
+from fpnas.training.crops import Crop
 from fpnas.training.data import (
     DataSet,
     ImagesInMemory,
@@ -97,7 +99,7 @@ def load_data(
 class _Subset:
     """Some of the images of a source that isn't in memory."""
 
-    def __init__(self, source: ImageSource, indices: Tensor) -> None:
+    def __init__(self, source: folders.StreamedImages, indices: Tensor) -> None:
         self._source, self._indices = source, indices
         self.labels, self.in_memory = source.labels[indices], source.in_memory
 
@@ -111,6 +113,10 @@ class _Subset:
     def batch(self, indices: Tensor) -> Tensor:
         """Images at these indices of the subset."""
         return self._source.batch(self._indices[indices])
+
+    def cropped(self, indices: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """What the crops show of them."""
+        return self._source.cropped(self._indices[indices], crops)
 
 
 class _Resized:
@@ -152,6 +158,7 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
 def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
     if isinstance(source, ImagesInMemory):
         return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped)
+    assert isinstance(source, folders.StreamedImages), source
     return _Subset(source, indices)
 
 
