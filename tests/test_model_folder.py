@@ -1,5 +1,6 @@
 """Model folders: they load anywhere without the search, are refused when not whole, and are models of timm."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -55,6 +56,7 @@ def test_loading_imports_nothing_of_the_search(train_run: Path) -> None:
         "print(*sorted(name for name in sys.modules if name.startswith('fpnas')))"
     )
     result = subprocess.run([sys.executable, "-c", code, str(train_run)], capture_output=True, text=True, check=True)
+    assert all(importlib.util.find_spec(name) for name in SEARCHING), "a module of that name would not be found"
     loaded = result.stdout.split()
     assert "fpnas.model_folder" in loaded
     assert [name for name in loaded if name.startswith(SEARCHING)] == []

@@ -1,5 +1,6 @@
 """Every built-in recipe: its header says what it is, its settings are known, and it runs at its real input size."""
 
+import math
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from timm.layers import DropPath
 
+import fpnas
 from fpnas.architecture import Architecture
 from fpnas.builtin_files import builtin_recipe_names, find_recipe
 from fpnas.cli_parser import CommandParser
@@ -16,6 +19,7 @@ from fpnas.errors import UserError
 from fpnas.model_folder import TrainedModel, save_model
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.network import build_network
+from fpnas.runtime.metrics import read_metrics
 from fpnas.search_config import SearchConfig
 from fpnas.space_file import load_space
 from fpnas.strategies import fp_nas_paper
@@ -87,18 +91,28 @@ def test_a_training_of_two_steps(name: str, tmp_path: Path) -> None:
     found = settings(SearchConfig, name.replace("-train", "-search"), "--data=made up")
     config = TrainConfig(**settings(TrainConfig, name, "--data=made up"))
     config.validate()
-    size = config.image_size or found["image_size"] or load_space(found["space"]).input_size
+    size = found["image_size"] or load_space(found["space"]).input_size
+    assert config.image_size in (None, size)
     data = images(size, load_space(found["space"]).in_channels, 4)
     if config.teacher:
         # Weights of the teacher that is named would have to be downloaded.
         teacher = build_network(fit_to_data(drawn_network("fbnetv2-f", size), data))
         preprocess = Preprocessing(size, data.in_channels, data.mean, data.std, data.class_names)
-        save_model(tmp_path, TrainedModel(teacher, preprocess))
-        config = replace(config, teacher=str(tmp_path))
+        (tmp_path / "teacher").mkdir()
+        save_model(tmp_path / "teacher", TrainedModel(teacher, preprocess))
+        config = replace(config, teacher=str(tmp_path / "teacher"))
     # Two steps of the schedule as it stands: their rates are those of its beginning.
-    config = replace(config, epochs=1, warmup_epochs=min(1.0, config.warmup_epochs), **HERE)
-    result = train(drawn_network(found["space"], size), data, config)
-    assert result.network.spec.input_size == size and 0 <= result.top1 <= 100
+    config = replace(config, epochs=1, warmup_epochs=min(1.0, config.warmup_epochs), **HERE, output=tmp_path / "run")
+    result = train(drawn_network(found["space"], size), data, config, write=True)
+    (record,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert record["step"] == 1 and record["learning_rate"] == pytest.approx(config.learning_rate / 2)
+    assert 0 < record["loss"] < math.inf
+    assert all(value.isfinite().all() for value in result.network.state_dict().values())
+    blocks = [
+        block.drop_path for block in result.network.blocks if isinstance(getattr(block, "drop_path", 0), DropPath)
+    ]
+    assert result.network.dropout.p == config.dropout and bool(blocks) == (config.drop_path > 0)
+    assert fpnas.load(tmp_path / "run").preprocess.image_size == size
 
 
 def test_an_unknown_recipe_is_refused_by_name() -> None:

@@ -28,8 +28,9 @@ class TrainConfig:
         weight_decay: of convolution and linear weights.
         label_smoothing: share of the label that is spread over all classes.
         ema_decay: of the moving average of the weights, whose accuracy is the result; 0 for none.
-        augment: flips and shifts where the data allow them.
-        crop_scale: smallest share of an image's area that a random crop shows; 1 for no crops.
+        augment: flips and shifts where the data allow them; crops take the place of shifts.
+        crop_scale: smallest share of an image's area that a random crop shows; 1 for no crops. Images in memory are
+            central squares already; streamed ones are cropped as they are in their files.
         auto_augment: timm's policy: `original` (AutoAugment), `rand-m9-mstd0.5` (RandAugment), `augmix-m5-w4-d2`; empty
             for none.
         random_erasing: probability that a rectangle of a training image is overwritten.
@@ -45,7 +46,7 @@ class TrainConfig:
         license: for the model card.
         max_images: size of a class-balanced subset of the training images; all when left out.
         image_size: side of the images, pixels; the network's when left out.
-        workers: threads that load images which are not in memory.
+        workers: threads that load images which are not in memory, and that crop and vary images one by one.
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32`, or `bf16` or `fp16` for forward passes under autocast; evaluation is in fp32.

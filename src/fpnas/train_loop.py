@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,15 +84,6 @@ class TrainLoop:
         self._dataset = dataset
         self._test = dataset.test
         self._device = pick_device(config.device)
-        self._stream = BatchStream(
-            dataset.train,
-            torch.arange(len(dataset.train)),
-            config.batch_size,
-            generator_for(config.seed, "batches"),
-            workers=config.workers,
-            share=processes.share,
-            repeats=config.repeats,
-        )
         options = AugmentOptions(
             flips_and_shifts=config.augment,
             crop_scale=config.crop_scale,
@@ -102,6 +94,16 @@ class TrainLoop:
             label_smoothing=config.label_smoothing,
         )
         self._augment = BatchAugment(dataset, options, seed=config.seed, device=self._device, share=processes.share)
+        self._stream = BatchStream(
+            dataset.train,
+            torch.arange(len(dataset.train)),
+            config.batch_size,
+            generator_for(config.seed, "batches"),
+            workers=config.workers,
+            share=processes.share,
+            repeats=config.repeats,
+            load=partial(self._augment.load, dataset.train) if self._augment.varies_pictures else None,
+        )
         self._teacher = load_teacher(config.teacher, dataset, self._device) if config.teacher else None
         self.identity = {"--teacher": self._teacher.digest} if self._teacher else {}
         self._steps_per_epoch = len(dataset.train) // config.batch_size

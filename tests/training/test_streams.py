@@ -14,6 +14,7 @@ from torch import Tensor
 from fpnas.runtime.processes import WHOLE, Share
 from fpnas.training import folders
 from fpnas.training.batches import BatchStream, iterate
+from fpnas.training.crops import Crop
 from fpnas.training.folders import StreamedImages, read_image
 from fpnas.training.load import load_data
 
@@ -21,7 +22,7 @@ from fpnas.training.load import load_data
 def slow_images(count: int, milliseconds: float, decoded: list[int]) -> StreamedImages:
     """Images that take a while each, and note that they were asked for."""
 
-    def read(index: int) -> Tensor:
+    def read(index: int, crop: Crop | None = None) -> Tensor:
         decoded.append(index)
         time.sleep(milliseconds / 1000)
         return torch.full((1, 1, 1), index, dtype=torch.uint8)
@@ -114,9 +115,9 @@ def test_images_outside_the_subset_are_not_read(tmp_path: Path, monkeypatch: pyt
     class_folders(tmp_path, train=20)
     read: list[Path] = []
 
-    def noted(path: Path, image_size: int, in_channels: int) -> Tensor:
+    def noted(path: Path, image_size: int, in_channels: int, crop: Crop | None = None) -> Tensor:
         read.append(path)
-        return read_image(path, image_size, in_channels)
+        return read_image(path, image_size, in_channels, crop)
 
     monkeypatch.setattr(folders, "read_image", noted)
     load_data(str(tmp_path), image_size=10, max_images=6, parts=("train",))

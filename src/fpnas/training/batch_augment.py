@@ -1,30 +1,27 @@
-"""All that happens to a training batch between the data and the network: timm's augmentations, seeded step by step.
+"""All that happens to a training batch between the data and the network, decided by the run's seed and the step.
 
-timm draws from the global generators of Python, NumPy and PyTorch. Here they are seeded for every step and put back
-after it, so that a run that goes on from a checkpoint does what it would have done.
+What Pillow and timm do to single images is done by the threads that load them, with a seed for each. timm's erasing and
+mixing of whole batches draw from the global generators of Python, NumPy and PyTorch, which are seeded for the step and
+put back after it. So a run that goes on from a checkpoint does what it would have done, by any number of threads.
 """
 
-import random
-from collections.abc import Iterator
+import threading
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from timm.data import Mixup
-from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
 from timm.data.random_erasing import RandomErasing
-from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch import Tensor
 
-from fpnas.errors import UserError, first_line
 from fpnas.runtime.processes import WHOLE, Share
 from fpnas.runtime.setup import generator_for, library_randomness
 from fpnas.training.augment import Augment, normalise, to_device
-from fpnas.training.data import DataSet
+from fpnas.training.crops import Crop, CropsOriginals, random_crops
+from fpnas.training.data import DataSet, ImageSource
+from fpnas.training.policies import Policy
 
 __all__ = ["AugmentOptions", "BatchAugment"]
 
@@ -34,7 +31,7 @@ class AugmentOptions:
     """How training images are varied; the defaults are flips and shifts alone.
 
     Attributes:
-        flips_and_shifts: where the data allow them.
+        flips_and_shifts: where the data allow them; crops take the place of shifts.
         crop_scale: smallest share of an image's area that a random crop shows; 1 for no crops.
         policy: timm's AutoAugment, RandAugment or AugMix string, e.g. `rand-m9-mstd0.5`; empty for none.
         random_erasing: probability that a rectangle of an image is overwritten.
@@ -79,8 +76,12 @@ class BatchAugment:
         self._seed = seed
         self._device = device
         self._share = share
-        self._moves = Augment(dataset.flip, dataset.shift) if options.flips_and_shifts else None
-        self._pictures = _picture_transforms(options, dataset)
+        self._crops = options.crop_scale < 1
+        shift = 0 if self._crops else dataset.shift
+        self._moves = Augment(dataset.flip, shift) if options.flips_and_shifts else None
+        self._by_thread = threading.local()
+        if options.policy:
+            self._policy()
         self._erase = (
             RandomErasing(options.random_erasing, mode="pixel", device=device or "cpu")
             if options.random_erasing
@@ -97,19 +98,47 @@ class BatchAugment:
             else None
         )
 
+    @property
+    def varies_pictures(self) -> bool:
+        """Whether images are varied one by one, by `load`; that is worth threads for those in memory, too."""
+        return self._crops or bool(self._options.policy)
+
+    def load(self, source: ImageSource, step: int, indices: Tensor) -> Tensor:
+        """Images of a training step, cropped and varied by the policy, uint8, shape (B, C, S, S); for any thread.
+
+        Originals are cropped where the source has them, and else the squares that are in memory.
+
+        Args:
+            source: of the images.
+            step: decides, with the seed of the run, all that is random.
+            indices: of this process's share of the batch.
+        """
+        whole = len(indices) * self._share.count
+        # Drawn for the whole batch, so that each image becomes what it would there.
+        drawn = torch.randint(2**31, (2, whole), generator=generator_for(self._seed, "pictures", step))
+        crop_seeds, policy_seeds = drawn[:, self._share.of(whole)].tolist()
+        crops = random_crops(self._options.crop_scale, crop_seeds) if self._crops else []
+        if crops and isinstance(source, CropsOriginals):
+            pictures, crops = [_to_picture(image) for image in source.cropped(indices, crops)], []
+        else:
+            pictures = [_to_picture(image) for image in source.batch(indices)]
+        if crops:
+            pictures = [_cropped(picture, crop) for picture, crop in zip(pictures, crops, strict=True)]
+        if self._options.policy:
+            policy = self._policy()
+            pictures = [policy(picture, seed) for picture, seed in zip(pictures, policy_seeds, strict=True)]
+        return _from_pictures(pictures)
+
     def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Normalised inputs (B, C, H, W) and targets, probabilities (B, classes), of a training step.
 
         Args:
-            images: uint8, shape (B, C, H, W).
+            images: uint8, shape (B, C, H, W); of `load` where pictures are varied.
             labels: shape (B,).
             step: decides, with the seed of the run, all that is random.
         """
-        generator = generator_for(self._seed, "augment", step)
         if self._moves is not None:
-            images = self._moves(images, generator, self._share)
-        if self._pictures:
-            images = self._transformed(images, generator, step)
+            images = self._moves(images, generator_for(self._seed, "augment", step), self._share)
         inputs = normalise(images, self._dataset.mean, self._dataset.std, self._device)
         labels = to_device(labels, self._device)
         if self._erase is not None:
@@ -127,22 +156,17 @@ class BatchAugment:
         smoothing = self._options.label_smoothing
         return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
 
-    def _transformed(self, images: Tensor, generator: torch.Generator, step: int) -> Tensor:
-        """Images through Pillow, each by a seed of its own, wherever it is computed."""
-        count = len(images)
-        seeds = torch.randint(2**31, (count * self._share.count,), generator=generator)
-        seeds = seeds[self._share.of(count * self._share.count)]
-        results = torch.empty_like(images)
-        with library_randomness(self._seed, "pictures", step):
-            for index, (image, seed) in enumerate(zip(images, seeds.tolist(), strict=True)):
-                # Transforms of pictures draw from these two; to seed PyTorch's, too, takes a hundred times as long.
-                random.seed(seed)
-                np.random.seed(seed)
-                picture = _to_picture(image)
-                for transform in self._pictures:
-                    picture = transform(picture)
-                results[index] = _from_picture(picture, image.shape[0])
-        return results
+    def _policy(self) -> Policy:
+        """The policy of this thread."""
+        if not hasattr(self._by_thread, "policy"):
+            self._by_thread.policy = Policy(self._options.policy, self._dataset.image_size, self._dataset.mean)
+        policy: Policy = self._by_thread.policy
+        return policy
+
+
+def _cropped(picture: Image.Image, crop: Crop) -> Image.Image:
+    """What a crop shows of a picture, as large as the picture is."""
+    return picture.resize(picture.size, Image.Resampling.BILINEAR, box=crop(*picture.size))
 
 
 def _to_picture(image: Tensor) -> Image.Image:
@@ -150,52 +174,6 @@ def _to_picture(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _from_picture(picture: Image.Image, channels: int) -> Tensor:
-    pixels = np.array(picture, dtype=np.uint8).reshape(picture.height, picture.width, channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _picture_transforms(options: AugmentOptions, dataset: DataSet) -> list[Any]:
-    """timm's transforms of single images, in order."""
-    size = dataset.image_size
-    transforms: list[Any] = []
-    if options.crop_scale < 1:
-        transforms.append(
-            RandomResizedCropAndInterpolation(size, scale=(options.crop_scale, 1.0), interpolation="bilinear")
-        )
-    if options.policy:
-        mean = tuple(round(255 * value) for value in dataset.mean)
-        settings = {"translate_const": int(size * 0.45), "img_mean": mean[0] if len(mean) == 1 else mean}
-        kind = options.policy.partition("-")[0]
-        builders = {"rand": rand_augment_transform, "augmix": augment_and_mix_transform}
-        blank = Image.new("L" if dataset.in_channels == 1 else "RGB", (size, size))
-        try:
-            policy = builders.get(kind, auto_augment_transform)(options.policy, settings)
-            for operation in _operations(policy):
-                if operation.name.startswith("Posterize"):
-                    operation.aug_fn = _posterize
-            # Some of what timm takes for a policy fails on every image.
-            with library_randomness("policy"):
-                policy(blank)
-            transforms.append(policy)
-        except (AssertionError, KeyError, ValueError) as error:
-            raise UserError(
-                f"--auto-augment {options.policy}: timm does not know it ({first_line(error) or 'no such policy'}); "
-                "original, v0, rand-m9-mstd0.5 or augmix-m5-w4-d2 are accepted"
-            ) from None
-    return transforms
-
-
-def _operations(policy: Any) -> Iterator[Any]:
-    """The single operations of timm's AutoAugment, RandAugment or AugMix."""
-    return chain.from_iterable(policy.policy) if hasattr(policy, "policy") else iter(policy.ops)
-
-
-def _posterize(image: Image.Image, bits: int, **others: Any) -> Image.Image:
-    """The image with so many bits of each pixel; black with none, which newer versions of Pillow refuse.
-
-    Some of timm's policies ask for that, `v0` among them, and leave it to Pillow.
-    """
-    if bits >= 8:
-        return image
-    return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
+def _from_pictures(pictures: list[Image.Image]) -> Tensor:
+    pixels = np.stack([np.asarray(picture, dtype=np.uint8) for picture in pictures])
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:3], -1)).permute(0, 3, 1, 2)

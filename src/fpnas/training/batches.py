@@ -3,8 +3,9 @@
 What has to be decoded is decoded ahead of the loop by threads.
 """
 
+import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -19,17 +20,25 @@ __all__ = ["Batch", "BatchStream", "iterate"]
 Batch = tuple[Tensor, Tensor]
 
 
-def _batches(source: ImageSource, index_batches: Iterator[Tensor], workers: int) -> Iterator[Batch]:
+Load = Callable[[int, Tensor], Tensor]
+"""Images (B, C, H, W) of a batch, by its number in the stream and the indices in it; called by several threads."""
+
+
+def _batches(
+    source: ImageSource, index_batches: Iterator[tuple[int, Tensor]], workers: int, load: Load | None = None
+) -> Iterator[Batch]:
     """Batches for lists of indices, decoded ahead by threads where there is something to decode."""
-    if source.in_memory or workers == 0:
-        for indices in index_batches:
-            yield source.batch(indices), source.labels[indices]
+    if load is None:
+        load, workers = lambda number, indices: source.batch(indices), 0 if source.in_memory else workers
+    if workers == 0:
+        for number, indices in index_batches:
+            yield load(number, indices), source.labels[indices]
         return
     pool = ThreadPoolExecutor(workers)
     pending: deque[tuple[Tensor, Future[Tensor]]] = deque()
     try:
-        for indices in index_batches:
-            pending.append((indices, pool.submit(source.batch, indices)))
+        for number, indices in index_batches:
+            pending.append((indices, pool.submit(load, number, indices)))
             if len(pending) > 2 * workers:
                 ready, future = pending.popleft()
                 yield future.result(), source.labels[ready]
@@ -52,19 +61,20 @@ def iterate(
     A share is of the batches, not of each batch.
     """
     indices = torch.arange(len(source)) if indices is None else indices
-    return _batches(source, iter(indices.split(batch_size)[share.index :: share.count]), workers)
+    return _batches(source, enumerate(indices.split(batch_size)[share.index :: share.count]), workers)
 
 
 def _passes(
     indices: Tensor, batch_size: int, generator: torch.Generator, share: Share, repeats: int
-) -> Iterator[Tensor]:
-    """Indices of a share of full batches without an end, in another order for every pass."""
+) -> Iterator[tuple[int, Tensor]]:
+    """Numbers and indices of a share of full batches without an end, in another order for every pass."""
     # No method of the stream: that would refer back to it, and its threads would outlive it.
     full = len(indices) // batch_size * batch_size
+    numbers = itertools.count()
     while True:
         order = indices[torch.randperm(len(indices), generator=generator)].repeat_interleave(repeats)
         for batch in order[:full].split(batch_size):
-            yield batch[share.of(batch_size)]
+            yield next(numbers), batch[share.of(batch_size)]
 
 
 class BatchStream:
@@ -80,6 +90,8 @@ class BatchStream:
         share: of each batch, that is delivered.
         repeats: times that an image is in its batch, each time varied anew (repeated augmentation, Hoffer et al.,
             2020); a pass is as long as without, and sees that share of the images.
+        load: makes the images of a batch, ahead by the threads; when left out they are the source's, and images in
+            memory are taken when they are asked for.
 
     Attributes:
         taken: batches so far.
@@ -98,6 +110,7 @@ class BatchStream:
         option: str = "--batch-size",
         share: Share = WHOLE,
         repeats: int = 1,
+        load: Load | None = None,
     ) -> None:
         if batch_size > len(indices):
             raise UserError(
@@ -105,7 +118,7 @@ class BatchStream:
             )
         self.taken = 0
         self._index_batches = _passes(indices, batch_size, generator, share, repeats)
-        self._iterator = _batches(source, self._index_batches, workers)
+        self._iterator = _batches(source, self._index_batches, workers, load)
 
     def next(self) -> Batch:
         """The next batch: uint8 images (B, C, H, W) and labels (B,)."""

@@ -3,9 +3,10 @@
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from fpnas.errors import UserError, first_line
+from fpnas.training.crops import Crop, central_square
 from fpnas.training.data import ImagesInMemory, ImageSource
 
 __all__ = ["FolderPart", "StreamedImages", "load_images", "read_all", "scan_folder"]
@@ -105,8 +107,8 @@ def _images(folder: Path, root: Path) -> list[Path]:
     return paths
 
 
-def decode(image: Image.Image, image_size: int, in_channels: int) -> Tensor:
-    """An image as uint8 (C, S, S): converted, its central square resized to S x S."""
+def decode(image: Image.Image, image_size: int, in_channels: int, crop: Crop | None = None) -> Tensor:
+    """An image as uint8 (C, S, S): converted, its central square, or what a crop shows of it, resized to S x S."""
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, whose scale is not known")
     if image.mode.startswith("I"):
@@ -115,15 +117,13 @@ def decode(image: Image.Image, image_size: int, in_channels: int) -> Tensor:
     elif image.mode in ("P", "LA", "PA"):
         image = image.convert("RGBA")
     image = image.convert("RGB" if in_channels == 3 else "L")
-    side = min(image.size)
-    left, top = ((length - side) / 2 for length in image.size)
     # In one step, so that of an image of one by a million pixels no enlargement is made.
-    size, box = (image_size, image_size), (left, top, left + side, top + side)
+    size, box = (image_size, image_size), (crop or central_square)(*image.size)
     pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box), dtype=np.uint8)
     return torch.from_numpy(pixels.reshape(image_size, image_size, in_channels).copy()).permute(2, 0, 1)
 
 
-def read_image(path: Path, image_size: int, in_channels: int) -> Tensor:
+def read_image(path: Path, image_size: int, in_channels: int, crop: Crop | None = None) -> Tensor:
     """The image in a file, decoded.
 
     Raises:
@@ -135,18 +135,24 @@ def read_image(path: Path, image_size: int, in_channels: int) -> Tensor:
             limit = Image.MAX_IMAGE_PIXELS or 0
             if limit and image.width * image.height > limit:
                 raise UserError(f"image {path}: {image.width} x {image.height} pixels; at most {limit} are accepted")
-            return decode(image, image_size, in_channels)
+            return decode(image, image_size, in_channels, crop)
     except UserError:
         raise
     except Exception as error:  # on a damaged file Pillow's readers raise of every kind
         raise UserError(f"image {path}: cannot be read: {first_line(error)}") from None
 
 
+class Read(Protocol):
+    """Gives the image at an index, uint8 (C, H, W); raises UserError for one that cannot be read."""
+
+    def __call__(self, index: int, crop: Crop | None = None) -> Tensor: ...
+
+
 class StreamedImages:
     """Images decoded whenever they are asked for.
 
     Args:
-        read: gives the image at an index, uint8 (C, H, W); raises UserError for one that cannot be read.
+        read: gives an image, or what a crop shows of it.
         labels: int64, shape (N,).
         replace_bad: put the next readable image of its class in the place of one that cannot be read; a batch keeps its
             size, and what comes after it its place.
@@ -155,9 +161,7 @@ class StreamedImages:
 
     in_memory = False
 
-    def __init__(
-        self, read: Callable[[int], Tensor], labels: Tensor, *, replace_bad: bool = False, left_out: int = 0
-    ) -> None:
+    def __init__(self, read: Read, labels: Tensor, *, replace_bad: bool = False, left_out: int = 0) -> None:
         self._read = read
         self._replace_bad = replace_bad
         self._left_out = left_out
@@ -180,9 +184,17 @@ class StreamedImages:
         """
         return torch.stack([self._readable(index) for index in indices.tolist()])
 
-    def _readable(self, index: int) -> Tensor:
+    def cropped(self, indices: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """What the crops show of the images at these indices, uint8, shape (B, C, H, W).
+
+        Raises:
+            UserError: as `batch`.
+        """
+        return torch.stack([self._readable(index, crop) for index, crop in zip(indices.tolist(), crops, strict=True)])
+
+    def _readable(self, index: int, crop: Crop | None = None) -> Tensor:
         try:
-            return self._read(index)
+            return self._read(index, crop)
         except UserError as error:
             if not self._replace_bad:
                 raise
@@ -193,7 +205,7 @@ class StreamedImages:
         others = members.roll(-position - 1)[: min(MOST_REPLACEMENTS, len(members) - 1)].tolist()
         for other in others:
             try:
-                return self._read(other)
+                return self._read(other, crop)
             except UserError as error:
                 self._bad.add(other)
                 last = error
@@ -206,12 +218,12 @@ def fit_memory(count: int, image_shape: tuple[int, int, int]) -> bool:
 
 
 def read_all(
-    read: Callable[[int], Tensor], labels: Tensor, image_shape: tuple[int, int, int], *, workers: int, skip_bad: bool
+    read: Read, labels: Tensor, image_shape: tuple[int, int, int], *, workers: int, skip_bad: bool
 ) -> ImageSource:
     """Every image read once: into memory where they fit, else only to know which can be read.
 
     Args:
-        read: gives the image at an index, uint8 (C, H, W); raises UserError for one that cannot be read.
+        read: gives an image.
         labels: int64, shape (N,); looked at after the reading.
         image_shape: (C, H, W).
         workers: threads, where that is more than there are cores.
@@ -237,7 +249,11 @@ def read_all(
     left_out = int((~whole).sum())
     if not fits:
         kept = whole.nonzero().flatten().tolist()
-        return StreamedImages(lambda index: read(kept[index]), labels[whole], replace_bad=skip_bad, left_out=left_out)
+
+        def read_kept(index: int, crop: Crop | None = None) -> Tensor:
+            return read(kept[index], crop)
+
+        return StreamedImages(read_kept, labels[whole], replace_bad=skip_bad, left_out=left_out)
     return ImagesInMemory(images[whole], labels[whole], left_out) if left_out else ImagesInMemory(images, labels)
 
 
@@ -252,8 +268,8 @@ def load_images(
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
     shape = (in_channels, image_size, image_size)
 
-    def read(index: int) -> Tensor:
-        return read_image(files[index][0], image_size, in_channels)
+    def read(index: int, crop: Crop | None = None) -> Tensor:
+        return read_image(files[index][0], image_size, in_channels, crop)
 
     skip_bad = on_bad_image == "skip"
     if not fit_memory(len(files), shape):

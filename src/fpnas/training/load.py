@@ -1,6 +1,7 @@
 """From what `--data` names to a `DataSet`."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fpnas.errors import UserError
 from fpnas.training import folders
 from fpnas.training.batches import iterate
 from fpnas.training.class_balance import class_balanced_subset
+from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, usual_shift
 from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, find_fashion_mnist, idx_path
 from fpnas.training.timm_data import TIMM_PREFIXES, timm_data
@@ -91,7 +93,7 @@ def load_data(
 class _Subset:
     """Some of the images of a source that isn't in memory."""
 
-    def __init__(self, source: ImageSource, indices: Tensor) -> None:
+    def __init__(self, source: folders.StreamedImages, indices: Tensor) -> None:
         self._source, self._indices = source, indices
         self.labels, self.in_memory = source.labels[indices], source.in_memory
 
@@ -105,6 +107,10 @@ class _Subset:
     def batch(self, indices: Tensor) -> Tensor:
         """Images at these indices of the subset."""
         return self._source.batch(self._indices[indices])
+
+    def cropped(self, indices: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """What the crops show of them."""
+        return self._source.cropped(self._indices[indices], crops)
 
 
 class _Resized:
@@ -146,6 +152,7 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
 def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
     if isinstance(source, ImagesInMemory):
         return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped)
+    assert isinstance(source, folders.StreamedImages), source
     return _Subset(source, indices)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fpnas.errors import UserError, first_line
 from fpnas.training import folders
+from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, download_folder
 
 __all__ = ["TIMM_PREFIXES", "timm_data"]
@@ -73,10 +74,10 @@ def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_im
     known = getattr(found, "targets", None)
     labels = torch.zeros(len(found), dtype=torch.int64) if known is None else torch.as_tensor(known).long()
 
-    def read(index: int) -> Tensor:
+    def read(index: int, crop: Crop | None = None) -> Tensor:
         try:
             image, label = found[index]
-            pixels = folders.decode(image, image_size, 3)
+            pixels = folders.decode(image, image_size, 3, crop)
         except Exception as error:  # on a damaged file Pillow's readers raise of every kind
             raise UserError(f"--data {name}: image {index}: {first_line(error)}") from None
         if known is None:
