@@ -16,7 +16,8 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from searches import SPACE, TABLE, read_searches, space_path
+from planned_searches import space_path
+from searches import SPACE, TABLE, read_searches
 
 from fpnas.space_file import load_space
 

@@ -25,7 +25,8 @@ from typing import Any
 
 import torch
 from ground_truth import SPACE, TARGET
-from searches import SEEDS, TABLE, in_fresh_process, plans, read_searches, run, spread
+from planned_searches import SEEDS, plans
+from searches import TABLE, in_fresh_process, read_searches, run, spread
 
 from fpnas.architecture import Architecture
 from fpnas.budget_sampling import sample_within_budget

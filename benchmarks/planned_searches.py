@@ -1,0 +1,103 @@
+"""The searches of every experiment: what each is called, its seeds, and the settings that are not the default."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fpnas.sampling import AdaptiveSamples, FixedSamples
+from fpnas.space import SearchSpace
+from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas_paper, parsec
+
+SEEDS = (0, 1, 2)
+DEFAULT_SEEDS = range(5)
+
+# As many steps as a search of the usual length has, at a quarter of its batch: so that what the strategies that train
+# every sample, or compute every choice, cost can be paid for whole runs.
+SMALL_STEPS: dict[str, Any] = {
+    "batch_size": 32,
+    "architecture_batch_size": 32,
+    "max_images": 11_232,
+    "epochs": 20,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One search: what it is called, its seed, and the settings that are not the default."""
+
+    experiment: str
+    variant: str
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
+
+
+def _with_samples(
+    build: Callable[[SearchSpace, StrategySettings], Any], number_of_samples: Callable[[float], int]
+) -> Callable[[SearchSpace, StrategySettings], Strategy]:
+    """A strategy of the paper's form with another number of samples."""
+
+    def built(space: SearchSpace, settings: StrategySettings) -> Strategy:
+        strategy = build(space, settings)
+        strategy.number_of_samples = number_of_samples
+        return strategy
+
+    return built
+
+
+FIXED = {f"parsec-{samples}": _with_samples(parsec.build, FixedSamples(samples)) for samples in (4, 8)}
+ADAPTIVE = {
+    f"fp-nas-paper-1/{part}": _with_samples(fp_nas_paper.build, AdaptiveSamples(1 / part)) for part in (16, 8, 2)
+}
+
+
+def _every(experiment: str, variants: dict[str, dict[str, Any]], seeds: Iterable[int] = SEEDS) -> list[Plan]:
+    """Seeds in the outer loop: after each round all variants have been searched equally often."""
+    return [Plan(experiment, variant, seed, settings) for seed in seeds for variant, settings in variants.items()]
+
+
+def plans() -> dict[str, list[Plan]]:
+    """The searches of every experiment."""
+    # The paper warms up for 45 of 315 epochs.
+    paper = SMALL_STEPS | {"warmup_epochs": 3}
+    # TuNAS judges its one sample on four times the training batch; it has more steps, so that it takes no less time.
+    tunas = SMALL_STEPS | {"architecture_batch_size": 4 * SMALL_STEPS["batch_size"], "epochs": 28}
+    settings = dict.fromkeys(STRATEGIES, SMALL_STEPS) | {"fp-nas-paper": paper, "parsec": paper, "tunas": tunas}
+    # The dear ones last.
+    order = ("fp-nas", "tunas", "random", "evolution", "fp-nas-paper", "fbnetv2", "parsec")
+    return {
+        "default": _every("default", {"fp-nas": {}}, DEFAULT_SEEDS),
+        "strategies": _every("strategies", {name: settings[name] | {"strategy": name} for name in order}),
+        "samples": _every("samples", {name: paper | {"strategy": name} for name in (*FIXED, *ADAPTIVE)}, (0,)),
+        "fine": _every("fine", {"fine": SMALL_STEPS | {"space": "fbnetv2-f-32-fine"}}),
+        "distribution": _every(
+            "distribution",
+            {
+                name: SMALL_STEPS | {"joint_from": share}
+                for name, share in {
+                    "joint": 0.0,
+                    "switch at 0.25": 0.25,
+                    "switch at 0.75": 0.75,
+                    "factorized": 1.0,
+                }.items()
+            },
+        ),
+        "spaces": _every(
+            "spaces",
+            {
+                "widths alone": SMALL_STEPS | {"space": "spaces/fbnetv2-f-32-widths.toml"},
+                "split attention": SMALL_STEPS | {"space": "fbnetv2-fpp-32"},
+            },
+            (0,),
+        ),
+        "budgets": _every(
+            "budgets",
+            {name: SMALL_STEPS | {"strategy": name, "target_macs": "5M"} for name in ("fp-nas", "fbnetv2")},
+            (0,),
+        ),
+    }
+
+
+def space_path(name: str) -> str:
+    """A space's name, or the path of a file in a folder beside this one."""
+    return str(Path(__file__).parent / name) if name.endswith(".toml") else name
