@@ -3,13 +3,14 @@
     python benchmarks/against_timm.py --found RUN [RUN...] --budget 2.5M --budget 6M    # runs of searches, or networks
     python benchmarks/against_timm.py --report
 
-On Fashion-MNIST. A family of timm is brought to the input and the budget: its stem keeps the resolution (stride 1; five
-halvings of 28 pixels leave nothing), and its width multiplier is the least, in steps of 0.005, whose network costs at
-least 95% of the budget. As widths are multiples of 8 that can be some percent over it, which is in the family's favour,
-as is that its pooling is not counted. The same is done to FBNetV2-F1. Found networks are within the budget.
+On Fashion-MNIST, by the recipe of `fashion-mnist-train` (`--recipe`), shortened (`--epochs`). A family of timm is
+brought to the input and the budget: its stem keeps the resolution (stride 1; five halvings of 28 pixels leave nothing),
+and its width multiplier is the least, in steps of 0.005, whose network costs at least 95% of the budget. As widths are
+multiples of 8 that can be some percent over it, which is in the family's favour, as is that its pooling is not counted.
+The same is done to FBNetV2-F1. Found networks are within the budget.
 
 Rows go to `against_timm.jsonl` beside this file (`--output`) as trainings end, and what is there is not done again; to
-share the work, start the script several times.
+share the work, start the script several times, on a GPU too.
 """
 
 import argparse
@@ -23,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from rows import append_line, claim
 from searches import spread
 from timm.models import efficientnet, mobilenetv3
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fpnas.builtin_files import find_network
+from fpnas.builtin_files import find_network, find_recipe
 from fpnas.cost import network_cost
 from fpnas.network_file import load_network, network_from_json, network_to_json
 from fpnas.network_spec import NetworkSpec
@@ -37,6 +39,7 @@ from fpnas.nn.network import build_network
 from fpnas.quantities import parse_quantity
 from fpnas.runtime.carry_out import carry_out
 from fpnas.runtime.processes import Processes
+from fpnas.runtime.setup import pick_device
 from fpnas.train import fit_to_data
 from fpnas.train_config import TrainConfig
 from fpnas.train_loop import TrainLoop
@@ -130,7 +133,8 @@ def train_rival(rival: Rival, dataset: DataSet, config: TrainConfig) -> dict[str
     trained = carry_out(
         loop.run, None, processes=processes, identity={}, total_steps=loop.total_steps, checkpoint_minutes=0
     )
-    return {"test_top1": trained.accuracy.top1, "seconds": round(trained.seconds, 1)}
+    device = torch.cuda.get_device_name() if pick_device(config.device).type == "cuda" else "processor"
+    return {"test_top1": trained.accuracy.top1, "seconds": round(trained.seconds, 1), "device": device}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -143,7 +147,7 @@ def report(rows: list[dict[str, Any]]) -> None:
     for budget in sorted({row["budget"] for row in rows}):
         here = [row for row in rows if row["budget"] == budget]
         by_name = {row["name"]: [r for r in here if r["name"] == row["name"]] for row in here}
-        print(f"{budget:,} multiply-adds, {here[0]['epochs']} epochs:")
+        print(f"{budget:,} multiply-adds, {here[0]['recipe']['epochs']} epochs:")
         for name, mine in sorted(by_name.items(), key=lambda item: -statistics.mean(r["test_top1"] for r in item[1])):
             accuracies = [row["test_top1"] for row in mine]
             seconds = statistics.mean(row["seconds"] for row in mine)
@@ -158,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--found", nargs="*", type=Path, default=[], help="search runs or network files")
     parser.add_argument("--budget", action="append", default=[], help="multiply-adds, e.g. 2.5M")
+    parser.add_argument("--recipe", default="fashion-mnist-train", help="a recipe's name, or a file of train's options")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--output", type=Path, default=ROWS)
@@ -166,22 +171,21 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     dataset = load_data(DATA) if options.budget else None
+    recipe = yaml.safe_load(find_recipe(options.recipe).read_text()) | {"epochs": options.epochs}
     for budget in [parse_quantity(text, "--budget") for text in options.budget]:
         assert dataset is not None
         contest = [*found_networks(options.found, budget, dataset), *rivals(budget)]
         for seed in range(options.seeds):
             for rival in contest:
-                work = (budget, rival.name, options.epochs, seed)
+                work = (budget, rival.name, recipe, seed)
                 with claim(options.output, work) as free:
                     rows = read_rows(options.output)
-                    if not free or work in {(r["budget"], r["name"], r["epochs"], r["seed"]) for r in rows}:
+                    if not free or work in [(r["budget"], r["name"], r["recipe"], r["seed"]) for r in rows]:
                         continue
-                    config = TrainConfig(
-                        data=DATA, output=Path(), epochs=options.epochs, seed=seed, threads=1, quiet=True
-                    )
+                    config = TrainConfig(data=DATA, output=Path(), seed=seed, threads=1, quiet=True, **recipe)
                     figures = train_rival(rival, dataset, config)
                     params = sum(weight.numel() for weight in rival.build().parameters())
-                    row = dict(zip(("budget", "name", "epochs", "seed"), work, strict=True))
+                    row = dict(zip(("budget", "name", "recipe", "seed"), work, strict=True))
                     append_line(
                         options.output, json.dumps(row | {"macs": rival.macs, "params": params} | figures) + "\n"
                     )
