@@ -87,6 +87,7 @@ class BatchStream:
         generator: decides the order.
         workers: threads that decode ahead.
         option: what sets the batch size, for the message.
+        part: of the training images, that the indices are, for the message too.
         share: of each batch, that is delivered.
         repeats: times that an image is in its batch, each time varied anew (repeated augmentation, Hoffer et al.,
             2020); a pass is as long as without, and sees that share of the images.
@@ -108,13 +109,14 @@ class BatchStream:
         generator: torch.Generator,
         workers: int = 0,
         option: str = "--batch-size",
+        part: str = "",
         share: Share = WHOLE,
         repeats: int = 1,
         load: Load | None = None,
     ) -> None:
         if batch_size > len(indices):
             raise UserError(
-                f"{option} {batch_size}: there are {len(indices)} images to draw from; that or less is accepted"
+                f"{option} {batch_size}: there are {len(indices)} images to draw from{part}; that or less is accepted"
             )
         self.taken = 0
         self._index_batches = _passes(indices, batch_size, generator, share, repeats)

@@ -57,8 +57,15 @@ class SearchImages:
         self._workers = workers
         self._share = share
         self.weight_half, self.architecture_half = class_balanced_halves(self._source.labels, seed)
+        half = ", one half of the training images"
         self._weight_stream = BatchStream(
-            self._source, self.weight_half, batch_size, generator_for(seed, "weight batches"), workers, share=share
+            self._source,
+            self.weight_half,
+            batch_size,
+            generator_for(seed, "weight batches"),
+            workers,
+            part=half,
+            share=share,
         )
         self._architecture_stream = BatchStream(
             self._source,
@@ -67,6 +74,7 @@ class SearchImages:
             generator_for(seed, "architecture batches"),
             workers,
             option="--architecture-batch-size",
+            part=half,
             share=share,
         )
         self._augment = Augment(dataset.flip, dataset.shift)
