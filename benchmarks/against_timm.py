@@ -152,7 +152,7 @@ def report(rows: list[dict[str, Any]]) -> None:
             accuracies = [row["test_top1"] for row in mine]
             seconds = statistics.mean(row["seconds"] for row in mine)
             print(
-                f"  {spread(accuracies, 2)}% ({len(mine)} seeds)  {name}: {mine[0]['macs']:,} multiply-adds, "
+                f"  {spread(accuracies, 2)}% ({len(mine)} trained)  {name}: {mine[0]['macs']:,} multiply-adds, "
                 f"{mine[0]['params']:,} parameters, {seconds:,.0f} s"
             )
 
