@@ -71,7 +71,7 @@ def parse_space(text: str, where: str) -> SearchSpace:
     """A space from the text of a space file; `where` opens the messages. Raises UserError."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise UserError(f"{where}: broken TOML: {first_line(error)}") from None
     check_known_fields(table, _FIELDS, where)
     check_one_of(table, "format", ["fpnas.space/1"], where)
