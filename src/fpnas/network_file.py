@@ -14,12 +14,12 @@ from fpnas.checks import (
 from fpnas.errors import UserError
 from fpnas.files import read_json
 from fpnas.network_spec import BlockSpec, NetworkSpec
-from fpnas.space import ACTIVATIONS, Head, Stem
+from fpnas.space import ACTIVATIONS, VARIABLES, Head, Stem
 
 __all__ = ["NETWORK_FORMAT", "load_network", "network_from_json", "network_to_json"]
 
 NETWORK_FORMAT = "fpnas.network/1"
-_BLOCK_FIELDS = ("kernel", "activation", "splits", "expansion", "channels", "stride")
+_BLOCK_FIELDS = (*VARIABLES, "stride")
 _FIELDS = (
     "format",
     "name",
