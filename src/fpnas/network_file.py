@@ -14,7 +14,7 @@ from fpnas.checks import (
 from fpnas.errors import UserError
 from fpnas.files import read_json
 from fpnas.network_spec import BlockSpec, NetworkSpec
-from fpnas.space import ACTIVATIONS, VARIABLES, Head, Stem
+from fpnas.space import ACTIVATIONS, INPUT_RANGES, VARIABLES, Head, Stem
 
 __all__ = ["NETWORK_FORMAT", "load_network", "network_from_json", "network_to_json"]
 
@@ -86,7 +86,7 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
         channels=check_integer(head_table, "channels", 1, _MAXIMUM_CHANNELS, head_where),
         activation=check_one_of(head_table, "activation", ACTIVATIONS, head_where),
     )
-    input_size = check_integer(content, "input_size", 1, 4096, where)
+    input_size = check_integer(content, "input_size", *INPUT_RANGES["input_size"], where)
     # The gate is not a field of the zoo's tables: its head tells where a network comes from.
     default_gate = "hard_sigmoid" if head.kind == "ir_pool" else "sigmoid"
     gate = check_one_of({"gate": default_gate} | content, "gate", ["sigmoid", "hard_sigmoid"], where)
@@ -120,8 +120,8 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
     spec = NetworkSpec(
         name=check_text(content, "name", where),
         input_size=input_size,
-        in_channels=check_integer(content, "in_channels", 1, 16, where),
-        num_classes=check_integer(content, "num_classes", 2, 10**6, where),
+        in_channels=check_integer(content, "in_channels", *INPUT_RANGES["in_channels"], where),
+        num_classes=check_integer(content, "num_classes", *INPUT_RANGES["num_classes"], where),
         stem=stem,
         blocks=tuple(blocks),
         head=head,

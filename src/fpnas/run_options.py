@@ -1,11 +1,13 @@
 """What the options that a search and a training share accept."""
 
+from fpnas.space import INPUT_RANGES
+
 __all__ = ["RUN_CHOICES", "RUN_RANGES"]
 
 RUN_RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "max_images": (1, 10**12),
-    "image_size": (1, 4096),
+    "image_size": INPUT_RANGES["input_size"],
     "workers": (0, 256),
     "threads": (1, 1024),
     "checkpoint_every": (0, 1e6),

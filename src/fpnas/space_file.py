@@ -19,6 +19,7 @@ from fpnas.errors import UserError, first_line
 from fpnas.files import read_text
 from fpnas.space import (
     ACTIVATIONS,
+    INPUT_RANGES,
     VARIABLES,
     Choice,
     Group,
@@ -96,9 +97,9 @@ def parse_space(text: str, where: str) -> SearchSpace:
     space = SearchSpace(
         name=check_text(table, "name", where),
         source=check_text(table, "source", where),
-        input_size=check_integer(table, "input_size", 1, 4096, where),
-        in_channels=check_integer(table, "in_channels", 1, 16, where) if "in_channels" in table else 3,
-        num_classes=check_integer(table, "num_classes", 2, 10**6, where) if "num_classes" in table else 1000,
+        input_size=check_integer(table, "input_size", *INPUT_RANGES["input_size"], where),
+        in_channels=check_integer({"in_channels": 3} | table, "in_channels", *INPUT_RANGES["in_channels"], where),
+        num_classes=check_integer({"num_classes": 1000} | table, "num_classes", *INPUT_RANGES["num_classes"], where),
         share=share,
         stem=_read_stem(stem_table, f"{where}: [stem]"),
         groups=groups,
