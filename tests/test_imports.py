@@ -28,6 +28,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.run_options",
         "fpnas.space",
         "fpnas.space_file",
+        "fpnas.stem_and_head",
         "fpnas.timm_strings",
         "fpnas.version",
     ),
