@@ -74,6 +74,7 @@ class NetworkSpec:
     """A network: stem, blocks, head and the input it is built for.
 
     `gate` is the squeeze-excite gate: `sigmoid`, or `hard_sigmoid` as in the published FBNetV2 networks.
+    `published` holds the figures that the network's source prints, by name, and has no part in what the network is.
     """
 
     name: str

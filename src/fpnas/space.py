@@ -91,6 +91,7 @@ class SearchSpace:
     """A search space and the input it is meant for.
 
     `input_size` in pixels, `in_channels` and `num_classes` are defaults; a search takes them from its data.
+    `source` says where the space is from, `share` what chooses for itself in its file: a row (`group`) or a `block`.
     """
 
     name: str
