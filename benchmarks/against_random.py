@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from rows import append_line
+from rows import append_line, read_documents
 
 from fpnas.architecture import Architecture
 from fpnas.budget_sampling import sample_within_budget
@@ -123,7 +123,7 @@ def compare(
         processes: trainings side by side, one thread each.
         output: rows are appended to it, and those in it are not done again.
     """
-    rows = [json.loads(line) for line in output.read_text().splitlines()] if output and output.exists() else []
+    rows = read_documents(output) if output else []
     done = {(row["name"], row["seed"]) for row in rows}
     # Seeds in the outer loop: after each round all networks have been trained equally often.
     todo = [(c, seed) for seed in range(seeds) for c in candidates if (c.name, seed) not in done]

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 import yaml
-from rows import append_line, claim
+from rows import append_line, claim, read_documents
 from searches import spread
 from timm.models import efficientnet, mobilenetv3
 from torch import nn
@@ -137,11 +137,6 @@ def train_rival(rival: Rival, dataset: DataSet, config: TrainConfig) -> dict[str
     return {"test_top1": trained.accuracy.top1, "seconds": round(trained.seconds, 1), "device": device}
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def report(rows: list[dict[str, Any]]) -> None:
     """A line per network and budget, best first."""
     for budget in sorted({row["budget"] for row in rows}):
@@ -179,7 +174,7 @@ def main() -> None:
             for rival in contest:
                 work = (budget, rival.name, recipe, seed)
                 with claim(options.output, work) as free:
-                    rows = read_rows(options.output)
+                    rows = read_documents(options.output)
                     if not free or work in [(r["budget"], r["name"], r["recipe"], r["seed"]) for r in rows]:
                         continue
                     config = TrainConfig(data=DATA, output=Path(), seed=seed, threads=1, quiet=True, **recipe)
@@ -191,9 +186,9 @@ def main() -> None:
                     )
                 print(f"{rival.name}, seed {seed}: {figures['test_top1']:.2f}%", flush=True)
     if options.json:
-        print(json.dumps({"rows": read_rows(options.output)}, indent=2))
+        print(json.dumps({"rows": read_documents(options.output)}, indent=2))
     elif options.report:
-        report(read_rows(options.output))
+        report(read_documents(options.output))
 
 
 if __name__ == "__main__":

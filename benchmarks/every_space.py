@@ -32,6 +32,7 @@ from fpnas.distribution import Factorized, Joint
 from fpnas.network_spec import resolve
 from fpnas.nn.activation_memory import saved_activation_bytes
 from fpnas.nn.supernet import SuperNet
+from fpnas.runtime.metrics import read_metrics
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace, builtin_space_names
 from fpnas.space_file import load_space
@@ -150,7 +151,7 @@ def search_50_steps(space: SearchSpace, folder: Path) -> dict[str, float]:
         quiet=True,
     )
     result = run_search(config)
-    lines = [json.loads(line) for line in (config.output / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(config.output / "metrics.jsonl")
     losses = [line[name] for line in lines for name in ("loss", "architecture_loss") if name in line]
     steps = sum("loss" in line for line in lines)
     if steps != SEARCH_EPOCHS * STEPS_PER_EPOCH or not all(map(math.isfinite, losses)):
@@ -179,6 +180,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("spaces", nargs="*", help="names; every built-in space when left out")
     parser.add_argument("--json", action="store_true", help="print one JSON document")

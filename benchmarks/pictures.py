@@ -17,7 +17,7 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
-from ground_truth import SPACE, decode, read_rows
+from ground_truth import EPOCHS, SPACE, decode, read_rows
 from matplotlib.figure import Figure
 from searches import read_searches
 
@@ -68,7 +68,7 @@ def entropy_and_samples(rows: list[Row]) -> Figure:
 
 def found_among_random(rows: list[Row]) -> Figure:
     """The table of random networks as a histogram, and where the networks of the searches lie in it."""
-    table = [row.top1 for row in read_rows() if row.epochs == 2 and row.seed == 0]
+    table = [row.top1 for row in read_rows() if row.epochs == EPOCHS and row.seed == 0]
     drawing, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     axes.hist(table, bins=24, color="#56B4E9", label=f"{len(table)} random networks of the budget")
     for row in rows:

@@ -2,13 +2,15 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["append_line", "claim"]
+__all__ = ["append_line", "claim", "read_documents"]
 
 
 def append_line(path: Path, line: str, *, header: str = "") -> None:
@@ -18,6 +20,11 @@ def append_line(path: Path, line: str, *, header: str = "") -> None:
         file.write(f"{header}{line}" if file.tell() == 0 else line)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines; none where there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import torch
 from ground_truth import EPOCHS, SPACE, TARGET, encode, load_images, read_rows, train_by_recipe
 from planned_searches import ADAPTIVE, DEFAULT_SEEDS, FIXED, Plan, plans, space_path
-from rows import append_line, claim
+from rows import append_line, claim, read_documents
 
 from fpnas.network_spec import NetworkSpec
 from fpnas.runtime.callbacks import Moment
@@ -138,7 +138,7 @@ def search_and_train(plan: Plan) -> dict[str, Any]:
 
 def read_searches(path: Path = TABLE) -> list[dict[str, Any]]:
     """The rows of a file; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return read_documents(path)
 
 
 def in_fresh_process(function: Callable[[Argument], dict[str, Any]], argument: Argument) -> dict[str, Any]:

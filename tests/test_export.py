@@ -16,15 +16,15 @@ from PIL import Image
 from refusals import image_folder, tree
 
 from fpnas import export
-from fpnas.commands.export import FORMATS as ACCEPTED_FORMATS
 from fpnas.errors import UserError
-from fpnas.export import FORMATS, export_model
+from fpnas.export import export_model
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import build_network
 from fpnas.onnx_model import PREPROCESSING_KEY, load_onnx
 from fpnas.predict import evaluate_model, predict_images
+from fpnas.run_options import EXPORT_FORMATS
 from fpnas.train import run_train
 from fpnas.training.load import load_data
 
@@ -115,7 +115,7 @@ def test_weights_that_are_not_finite_are_not_exported(train_run: Path, tmp_path:
     with torch.no_grad():
         model.network.classifier.weight[0] = torch.nan
     save_model(run, model)
-    for format in FORMATS:
+    for format in EXPORT_FORMATS:
         with pytest.raises(UserError, match=r"copy: tensor classifier\.weight has values that are not finite"):
             export_model(run, tmp_path / "exported", format)
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
@@ -134,7 +134,7 @@ def test_a_difference_that_is_no_number_is_no_agreement(
 def test_another_format_is_refused(train_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--format tflite: one of onnx, onnx-int8, torch, folder is accepted"):
         export_model(train_run, tmp_path / "model.tflite", "tflite")
-    assert list(tmp_path.iterdir()) == [] and FORMATS == ACCEPTED_FORMATS
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported(train_run: Path, search_run: Path, tmp_path: Path) -> None:

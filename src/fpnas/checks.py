@@ -7,12 +7,14 @@ from typing import Any, get_args, get_type_hints
 from fpnas.errors import UserError
 
 __all__ = [
+    "check_choices",
     "check_integer",
     "check_keywords",
     "check_known_fields",
     "check_mapping",
     "check_number",
     "check_one_of",
+    "check_ranges",
     "check_text",
     "shown",
 ]

@@ -13,13 +13,13 @@ from types import FrameType
 from fpnas.cli_completion import completion_script
 from fpnas.cli_tables import show_network
 from fpnas.commands import COMMANDS, parser_of
-from fpnas.errors import ProcessLost, UserError, tell
+from fpnas.errors import BAD_USAGE, TERMINATED, ProcessLost, UserError, tell
 from fpnas.launcher import rank
 from fpnas.version import __version__
 
 __all__ = ["main"]
 
-_DONE, _FAILED, _BAD_USAGE, _INTERRUPTED, _TERMINATED = 0, 1, 2, 130, 143
+_DONE, _FAILED, _INTERRUPTED = 0, 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         _complain(error)
-        return _BAD_USAGE
+        return BAD_USAGE
     except (FloatingPointError, ProcessLost) as error:
         _complain(error)
         return _FAILED
@@ -112,7 +112,7 @@ def _termination_as_exit() -> Iterator[None]:
         return
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(_TERMINATED)
+        raise SystemExit(TERMINATED)
 
     before = signal.signal(signal.SIGTERM, leave)
     try:

@@ -9,9 +9,9 @@ from fpnas.errors import UserError
 from fpnas.run_options import RUN_CHOICES
 from fpnas.space import builtin_space_names
 
-__all__ = ["SHELLS", "completion_script"]
+__all__ = ["completion_script"]
 
-SHELLS = ("bash", "zsh")
+_SHELLS = ("bash", "zsh")
 
 
 def completion_script(arguments: Sequence[str]) -> str:
@@ -20,9 +20,9 @@ def completion_script(arguments: Sequence[str]) -> str:
     Raises:
         UserError: another shell, or shtab, which writes the scripts, is not installed.
     """
-    if len(arguments) != 1 or arguments[0] not in SHELLS:
+    if len(arguments) != 1 or arguments[0] not in _SHELLS:
         raise UserError(
-            f"--print_completion {' '.join(arguments) or 'without a shell'}: one of {', '.join(SHELLS)} is accepted"
+            f"--print_completion {' '.join(arguments) or 'without a shell'}: one of {', '.join(_SHELLS)} is accepted"
         )
     try:
         import shtab

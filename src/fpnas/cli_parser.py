@@ -14,7 +14,7 @@ from fpnas.checks import shown
 from fpnas.errors import UserError
 from fpnas.files import read_text
 
-__all__ = ["CommandParser"]
+__all__ = ["CommandParser", "attribute_helps"]
 
 _KINDS: dict[Any, tuple[str, str]] = {
     int: ("N", "a whole number"),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fpnas.quantities import format_quantity
+from fpnas.space import VARIABLES
 from fpnas.text_table import print_table
 
 __all__ = ["show_cost", "show_figures", "show_network", "show_predictions", "show_space", "show_spaces"]
@@ -53,9 +54,8 @@ def show_spaces(document: list[dict[str, Any]]) -> None:
 
 def show_space(document: dict[str, Any]) -> None:
     """A space's figures, then its rows with their choices."""
-    variables = ("kernel", "activation", "splits", "expansion", "channels")
     rows = [
-        [row["name"], str(row["repeat"]), str(row["stride"])] + [_values(row[variable]) for variable in variables]
+        [row["name"], str(row["repeat"]), str(row["stride"])] + [_values(row[variable]) for variable in VARIABLES]
         for row in document["rows"]
     ]
     figures: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def show_space(document: dict[str, Any]) -> None:
         elif name != "rows":
             figures[name] = value
     show_figures(figures)
-    print_table("", ["group", "repeat", "stride", *variables], rows, words=8)
+    print_table("", ["group", "repeat", "stride", *VARIABLES], rows, words=8)
 
 
 def _values(values: list[Any]) -> str:
@@ -126,7 +126,7 @@ def show_network(path: str | Path, searched: str | Path | None) -> None:
             chosen = [str(row["kernel"]), row["activation"], str(row["splits"] or "-"), expansion]
         cells.append([row["group"], *chosen, str(row["channels"]), str(row["blocks"]), f"{row['macs']:,}"])
     cells.append(["total", *[""] * 6, f"{sum(row['macs'] for row in rows):,}"])
-    columns = ["group", "kernel", "activation", "splits", "expansion", "channels", "blocks", "MACs"]
+    columns = ["group", *VARIABLES, "blocks", "MACs"]
     print_table(_title(spec.name, spec.input_size), columns, cells, words=3)
 
 

@@ -24,12 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpnas.errors import UserError
-from fpnas.lagrangian import Layer, best_multiplier, extreme_costs, values_before, viterbi
+from fpnas.lagrangian import Floats, Integers, Layer, best_multiplier, extreme_costs, values_before, viterbi
 
 __all__ = ["Path", "best_paths"]
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 _FIRST_WIDTH = 64
 _WIDENING = 4

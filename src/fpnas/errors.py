@@ -7,7 +7,10 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["ProcessLost", "UserError", "first_line", "quietly", "tell"]
+__all__ = ["BAD_USAGE", "TERMINATED", "ProcessLost", "UserError", "first_line", "quietly", "tell"]
+
+BAD_USAGE, TERMINATED = 2, 143
+"""Exit codes of a process that has a UserError, and of one that SIGTERM ends: a run leaves by them, too."""
 
 
 class UserError(Exception):

@@ -26,15 +26,15 @@ from fpnas.files import (
 from fpnas.int8 import quantised
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
+from fpnas.run_options import EXPORT_FORMATS
 from fpnas.runtime.run_directory import RunDirectory
 from fpnas.training.augment import normalise
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
 from fpnas.training.load import load_data
 
-__all__ = ["FORMATS", "Exported", "export_model"]
+__all__ = ["Exported", "export_model"]
 
-FORMATS = ("onnx", "onnx-int8", "torch", "folder")
 TOLERANCE = 1e-4
 CHECKED_IMAGES = 1000
 CALIBRATION_IMAGES = 1000
@@ -89,8 +89,8 @@ def export_model(
         UserError: no trained model, weights that are not finite, a place that cannot be written, int8 without images.
         RuntimeError: it differs from PyTorch by more than 1e-4 (int8 aside); nothing is written then.
     """
-    if format not in FORMATS:
-        raise UserError(f"--format {format}: one of {', '.join(FORMATS)} is accepted")
+    if format not in EXPORT_FORMATS:
+        raise UserError(f"--format {format}: one of {', '.join(EXPORT_FORMATS)} is accepted")
     model = load(source)
     _check_finite(model, source)
     if format == "folder":

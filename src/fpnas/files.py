@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fpnas.errors import UserError
+from fpnas.errors import UserError, first_line
 
 __all__ = [
     "check_output_file",
@@ -89,9 +89,8 @@ def read_json(path: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     text = read_text(path, kind)
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError, ValueError) as error:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{kind} {path}: not whole JSON: {detail}") from None
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{kind} {path}: not whole JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise UserError(f"{kind} {path}: a JSON object is expected, found {type(value).__name__}")
     return value

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Layer", "best_multiplier", "extreme_costs", "values_before", "viterbi"]
+__all__ = ["Floats", "Integers", "Layer", "best_multiplier", "extreme_costs", "values_before", "viterbi"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -9,6 +9,9 @@ from fpnas.network_spec import NetworkSpec
 
 __all__ = ["code", "last_part", "model_card"]
 
+_PATHS = ("teacher", "from_search")
+"""Settings that name a place."""
+
 
 def model_card(
     spec: NetworkSpec,
@@ -101,9 +104,6 @@ import fpnas, timm
 backbone = timm.create_model("local-dir:FOLDER", pretrained=True, features_only=True)
 ```
 """
-
-
-_PATHS = ("teacher", "from_search")
 
 
 def _setting(name: str, value: Any) -> str:

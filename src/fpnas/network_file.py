@@ -14,12 +14,13 @@ from fpnas.checks import (
 from fpnas.errors import UserError
 from fpnas.files import read_json
 from fpnas.network_spec import BlockSpec, NetworkSpec
-from fpnas.space import ACTIVATIONS, Head, Stem
+from fpnas.space import ACTIVATIONS, INPUT_RANGES, VARIABLES
+from fpnas.stem_and_head import read_head, read_stem
 
 __all__ = ["NETWORK_FORMAT", "load_network", "network_from_json", "network_to_json"]
 
 NETWORK_FORMAT = "fpnas.network/1"
-_BLOCK_FIELDS = ("kernel", "activation", "splits", "expansion", "channels", "stride")
+_BLOCK_FIELDS = (*VARIABLES, "stride")
 _FIELDS = (
     "format",
     "name",
@@ -71,22 +72,9 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
     check_one_of(content, "format", [NETWORK_FORMAT], where)
     check_known_fields(content, _FIELDS, where)
     stem_where, head_where = f"{where}: stem", f"{where}: head"
-    stem_table = check_mapping(content.get("stem"), stem_where)
-    check_known_fields(stem_table, ("kernel", "channels", "stride", "activation"), stem_where)
-    stem = Stem(
-        kernel=check_one_of(stem_table, "kernel", [1, 3, 5, 7], stem_where),
-        channels=check_integer(stem_table, "channels", 1, _MAXIMUM_CHANNELS, stem_where),
-        stride=check_one_of(stem_table, "stride", [1, 2, 4], stem_where),
-        activation=check_one_of(stem_table, "activation", ACTIVATIONS, stem_where),
-    )
-    head_table = check_mapping(content.get("head"), head_where)
-    check_known_fields(head_table, ("kind", "channels", "activation"), head_where)
-    head = Head(
-        kind=check_one_of(head_table, "kind", ["conv", "ir_pool"], head_where),
-        channels=check_integer(head_table, "channels", 1, _MAXIMUM_CHANNELS, head_where),
-        activation=check_one_of(head_table, "activation", ACTIVATIONS, head_where),
-    )
-    input_size = check_integer(content, "input_size", 1, 4096, where)
+    stem = read_stem(check_mapping(content.get("stem"), stem_where), _MAXIMUM_CHANNELS, stem_where)
+    head = read_head(check_mapping(content.get("head"), head_where), _MAXIMUM_CHANNELS, head_where)
+    input_size = check_integer(content, "input_size", *INPUT_RANGES["input_size"], where)
     # The gate is not a field of the zoo's tables: its head tells where a network comes from.
     default_gate = "hard_sigmoid" if head.kind == "ir_pool" else "sigmoid"
     gate = check_one_of({"gate": default_gate} | content, "gate", ["sigmoid", "hard_sigmoid"], where)
@@ -120,8 +108,8 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
     spec = NetworkSpec(
         name=check_text(content, "name", where),
         input_size=input_size,
-        in_channels=check_integer(content, "in_channels", 1, 16, where),
-        num_classes=check_integer(content, "num_classes", 2, 10**6, where),
+        in_channels=check_integer(content, "in_channels", *INPUT_RANGES["in_channels"], where),
+        num_classes=check_integer(content, "num_classes", *INPUT_RANGES["num_classes"], where),
         stem=stem,
         blocks=tuple(blocks),
         head=head,

@@ -11,7 +11,7 @@ from fpnas.architecture import Architecture
 from fpnas.errors import UserError
 from fpnas.space import Head, SearchSpace, Stem
 
-__all__ = ["BlockSpec", "NetworkSpec", "check_input_size", "resolve", "round_width"]
+__all__ = ["BlockSpec", "NetworkSpec", "check_input_size", "resolve", "round_width", "strided"]
 
 
 def round_width(width: float) -> int:
@@ -21,6 +21,11 @@ def round_width(width: float) -> int:
     """
     rounded = max(8, math.floor(width / 8 + 0.5) * 8)
     return rounded + 8 if rounded < 0.95 * width else rounded
+
+
+def strided(size: int, stride: int) -> int:
+    """Side of a map after a stride, pixels: the same padding everywhere gives ceil(size / stride)."""
+    return -(-size // stride)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class BlockSpec:
 
     @property
     def out_size(self) -> int:
-        return -(-self.in_size // self.stride)
+        return strided(self.in_size, self.stride)
 
     @cached_property
     def hidden(self) -> int:
@@ -69,6 +74,7 @@ class NetworkSpec:
     """A network: stem, blocks, head and the input it is built for.
 
     `gate` is the squeeze-excite gate: `sigmoid`, or `hard_sigmoid` as in the published FBNetV2 networks.
+    `published` holds the figures that the network's source prints, by name, and has no part in what the network is.
     """
 
     name: str
@@ -84,7 +90,7 @@ class NetworkSpec:
     @property
     def stem_size(self) -> int:
         """Side of the stem's output, pixels."""
-        return -(-self.input_size // self.stem.stride)
+        return strided(self.input_size, self.stem.stride)
 
     @property
     def last_channels(self) -> int:
@@ -104,7 +110,7 @@ class NetworkSpec:
     def at_input_size(self, input_size: int) -> "NetworkSpec":
         """The same network for another input size. Raises UserError if the strides need a larger one."""
         blocks = []
-        size = -(-input_size // self.stem.stride)
+        size = strided(input_size, self.stem.stride)
         for block in self.blocks:
             blocks.append(replace(block, in_size=size))
             size = blocks[-1].out_size
@@ -143,7 +149,7 @@ def resolve(
     input_size = space.input_size if input_size is None else input_size
     check_input_size(input_size, space.total_stride, f"space {space.name}")
     channels = space.stem.channels
-    size = -(-input_size // space.stem.stride)
+    size = strided(input_size, space.stem.stride)
     blocks: list[BlockSpec] = []
     for group, row in zip(space.groups, architecture.indices, strict=True):
         kernel, activation, splits, expansion, width = (

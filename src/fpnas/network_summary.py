@@ -7,6 +7,7 @@ from typing import Any
 
 from fpnas.cost.counts import network_cost
 from fpnas.network_spec import BlockSpec, NetworkSpec
+from fpnas.space import VARIABLES
 
 __all__ = ["describe_choices", "describe_network"]
 
@@ -96,15 +97,19 @@ def describe_choices(spec: NetworkSpec, groups: Iterable[tuple[str, int]] | None
         A row for the stem, every group and the head, plain values by name; `kernel` is 0 where a group is bypassed.
     """
     stem, *costs, head = (part.macs for part in network_cost(spec).parts)
-    fields = ("kernel", "activation", "splits", "expansion", "channels")
     rows = []
     first = 0
     for name, number in _alike(spec) if groups is None else groups:
-        chosen = {field: getattr(spec.blocks[first], field) for field in fields}
+        chosen = {variable: getattr(spec.blocks[first], variable) for variable in VARIABLES}
         rows.append({"group": name, "blocks": number, **chosen, "macs": sum(costs[first : first + number])})
         first += number
     ends = [
-        {"group": name, "blocks": 1, "expansion": None, **{field: part[field] for field in fields if field in part}}
+        {
+            "group": name,
+            "blocks": 1,
+            "expansion": None,
+            **{variable: part[variable] for variable in VARIABLES if variable in part},
+        }
         for name, part in (("stem", _stem(spec)), ("head", _head(spec)))
     ]
     return [ends[0] | {"macs": stem}, *rows, ends[1] | {"macs": head}]

@@ -25,7 +25,7 @@ from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.setup import generator_for
 from fpnas.search_loop import SearchLoop, SearchPlan
-from fpnas.space import SearchSpace
+from fpnas.space import INPUT_RANGES, SearchSpace
 from fpnas.space_file import load_space
 from fpnas.strategies import STRATEGIES, StrategySettings
 
@@ -44,9 +44,7 @@ _WHOLE = {
     "steps": (1, 10**9),
     "warm_up_steps": (0, 10**9),
     "seed": (0, 2**31 - 1),
-    "input_size": (1, 4096),
-    "in_channels": (1, 16),
-    "num_classes": (2, 10**6),
+    **INPUT_RANGES,
 }
 _NUMBERS = {
     "scale": (1e-12, 1e12),

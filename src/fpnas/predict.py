@@ -19,7 +19,7 @@ __all__ = ["Prediction", "evaluate_model", "load_any", "predict_images", "predic
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable class of an image."""
+    """The most probable class of an image, and its probability, in [0, 1]."""
 
     image: str
     label: str
@@ -34,6 +34,12 @@ def load_any(source: str | os.PathLike[str]) -> TrainedModel | OnnxModel:
 
 def evaluate_model(source: str | os.PathLike[str], data: str, *, device: str = "auto", workers: int = 2) -> Accuracy:
     """Accuracy of a trained model on the test images of a data set.
+
+    Args:
+        source: as `load_any` takes it.
+        data: as `--data` takes it.
+        device: `auto`, `cpu` or `cuda`.
+        workers: threads that load images.
 
     Raises:
         UserError: no trained model, data with other classes or channels, or `cuda` for an ONNX file.

@@ -1,11 +1,13 @@
-"""What the options that a search and a training share accept."""
+"""What options accept that more than one place checks; free of PyTorch, which commands import late."""
 
-__all__ = ["RUN_CHOICES", "RUN_RANGES"]
+from fpnas.space import INPUT_RANGES
+
+__all__ = ["EXPORT_FORMATS", "RUN_CHOICES", "RUN_RANGES"]
 
 RUN_RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "max_images": (1, 10**12),
-    "image_size": (1, 4096),
+    "image_size": INPUT_RANGES["input_size"],
     "workers": (0, 256),
     "threads": (1, 1024),
     "checkpoint_every": (0, 1e6),
@@ -16,3 +18,5 @@ RUN_CHOICES = {
     "precision": ("fp32", "bf16", "fp16"),
     "on_bad_image": ("error", "skip"),
 }
+
+EXPORT_FORMATS = ("onnx", "onnx-int8", "torch", "folder")

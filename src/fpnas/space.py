@@ -11,13 +11,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ACTIVATIONS", "VARIABLES", "Choice", "Group", "Head", "SearchSpace", "Stem"]
+__all__ = [
+    "ACTIVATIONS",
+    "INPUT_RANGES",
+    "VARIABLES",
+    "Choice",
+    "Group",
+    "Head",
+    "SearchSpace",
+    "Stem",
+    "builtin_space_names",
+    "one_group_per_block",
+]
 
 VARIABLES = ("kernel", "activation", "splits", "expansion", "channels")
 """The choices of a group, in the order in which architectures index them."""
 
 ACTIVATIONS = ["relu", "swish", "hswish"]
 """Names that spaces and network files may use; `fpnas.nn.ops.register_activation` adds to them."""
+
+INPUT_RANGES = {"input_size": (1, 4096), "in_channels": (1, 16), "num_classes": (2, 10**6)}
+"""Least and greatest of what spaces and networks may be for: side of the images in pixels, channels, classes."""
 
 Value = int | float | str
 
@@ -77,6 +91,7 @@ class SearchSpace:
     """A search space and the input it is meant for.
 
     `input_size` in pixels, `in_channels` and `num_classes` are defaults; a search takes them from its data.
+    `source` says where the space is from, `share` what chooses for itself in its file: a row (`group`) or a `block`.
     """
 
     name: str

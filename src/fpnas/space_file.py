@@ -19,18 +19,19 @@ from fpnas.errors import UserError, first_line
 from fpnas.files import read_text
 from fpnas.space import (
     ACTIVATIONS,
+    INPUT_RANGES,
     VARIABLES,
     Choice,
     Group,
-    Head,
     SearchSpace,
-    Stem,
     builtin_space_names,
     one_group_per_block,
 )
+from fpnas.stem_and_head import read_head, read_stem
 
 __all__ = ["load_space", "parse_space", "space_to_toml"]
 
+SPACE_FORMAT = "fpnas.space/1"
 MAXIMUM_CHANNELS = 8192
 MAXIMUM_VALUES = 256
 _FIELDS = (
@@ -71,10 +72,10 @@ def parse_space(text: str, where: str) -> SearchSpace:
     """A space from the text of a space file; `where` opens the messages. Raises UserError."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except (RecursionError, ValueError) as error:
         raise UserError(f"{where}: broken TOML: {first_line(error)}") from None
     check_known_fields(table, _FIELDS, where)
-    check_one_of(table, "format", ["fpnas.space/1"], where)
+    check_one_of(table, "format", [SPACE_FORMAT], where)
     share = check_one_of(table, "share", ["group", "block"], where)
     stem_table = check_mapping(table.get("stem"), f"{where}: [stem]")
     shared_choices = check_mapping(table.get("choices", {}), f"{where}: [choices]")
@@ -96,13 +97,13 @@ def parse_space(text: str, where: str) -> SearchSpace:
     space = SearchSpace(
         name=check_text(table, "name", where),
         source=check_text(table, "source", where),
-        input_size=check_integer(table, "input_size", 1, 4096, where),
-        in_channels=check_integer(table, "in_channels", 1, 16, where) if "in_channels" in table else 3,
-        num_classes=check_integer(table, "num_classes", 2, 10**6, where) if "num_classes" in table else 1000,
+        input_size=check_integer(table, "input_size", *INPUT_RANGES["input_size"], where),
+        in_channels=check_integer({"in_channels": 3} | table, "in_channels", *INPUT_RANGES["in_channels"], where),
+        num_classes=check_integer({"num_classes": 1000} | table, "num_classes", *INPUT_RANGES["num_classes"], where),
         share=share,
-        stem=_read_stem(stem_table, f"{where}: [stem]"),
+        stem=read_stem(stem_table, MAXIMUM_CHANNELS, f"{where}: [stem]"),
         groups=groups,
-        head=_read_head(check_mapping(table.get("head"), f"{where}: [head]"), f"{where}: [head]"),
+        head=read_head(check_mapping(table.get("head"), f"{where}: [head]"), MAXIMUM_CHANNELS, f"{where}: [head]"),
     )
     if space.number_of_blocks > 200:
         raise UserError(f"{where}: {space.number_of_blocks} blocks: at most 200 are accepted")
@@ -120,7 +121,7 @@ def space_to_toml(space: SearchSpace) -> str:
     def line(field: str, value: Any) -> str:
         return f"{field} = {json.dumps(value, ensure_ascii=False)}"
 
-    lines = [line("format", "fpnas.space/1")]
+    lines = [line("format", SPACE_FORMAT)]
     plain = ("name", "source", "input_size", "in_channels", "num_classes", "share")
     lines += [line(field, getattr(space, field)) for field in plain]
     for name in ("stem", "head"):
@@ -130,25 +131,6 @@ def space_to_toml(space: SearchSpace) -> str:
         lines += [line(choice.name, choice.values) for choice in group.choices]
         lines += [line("repeat", group.repeat), line("stride", group.stride)]
     return "\n".join(lines) + "\n"
-
-
-def _read_stem(table: dict[str, Any], where: str) -> Stem:
-    check_known_fields(table, ("kernel", "channels", "stride", "activation"), where)
-    return Stem(
-        kernel=check_one_of(table, "kernel", [1, 3, 5, 7], where),
-        channels=check_integer(table, "channels", 1, MAXIMUM_CHANNELS, where),
-        stride=check_one_of(table, "stride", [1, 2, 4], where),
-        activation=check_one_of(table, "activation", ACTIVATIONS, where),
-    )
-
-
-def _read_head(table: dict[str, Any], where: str) -> Head:
-    check_known_fields(table, ("kind", "channels", "activation"), where)
-    return Head(
-        kind=check_one_of(table, "kind", ["conv", "ir_pool"], where),
-        channels=check_integer(table, "channels", 1, MAXIMUM_CHANNELS, where),
-        activation=check_one_of(table, "activation", ACTIVATIONS, where),
-    )
 
 
 def _read_group(row: Any, number: int, shared: dict[str, Any], where: str) -> Group:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpnas.cost.table import CostTable, build_cost_table
+from fpnas.cost.table import CostTable, build_cost_table, uniform_indices
 from fpnas.sampling import AdaptiveSamples
 from fpnas.space import SearchSpace
 
@@ -17,9 +17,7 @@ _SAMPLES = 20001
 
 def uniform_costs(space: SearchSpace, costs: CostTable) -> NDArray[np.int64]:
     """Costs of 20001 architectures drawn uniformly with a fixed seed."""
-    cardinalities_GV = np.array(space.cardinalities)
-    indices_KGV = np.random.default_rng(0).integers(cardinalities_GV, size=(_SAMPLES, *cardinalities_GV.shape))
-    return costs.look_up(indices_KGV)
+    return costs.look_up(uniform_indices(space, _SAMPLES))
 
 
 def summarise_space(space: SearchSpace) -> dict[str, Any]:

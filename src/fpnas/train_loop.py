@@ -147,7 +147,15 @@ class TrainLoop:
         self._epochs_recorded = state["epochs_recorded"]
 
     def run(self, keeper: RunKeeper, *, with_mistakes: bool = False) -> Trained:
-        """Every step that is left, then the result; with the mistakes, test images are looked at once more."""
+        """Every step that is left, then the result.
+
+        Args:
+            keeper: of the run.
+            with_mistakes: look at the test images once more, for what is wrong.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
         if keeper.state is not None:
             self.load_state_dict(keeper.state)
         quiet = self.config.quiet or not self._processes.is_first

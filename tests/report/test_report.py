@@ -20,7 +20,7 @@ from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.report.charts import Chart, short, thinned
 from fpnas.report.mistakes import confusion_chart, read_mistakes
-from fpnas.report.network_drawing import describe_network, draw_network
+from fpnas.report.network_drawing import draw_network, network_in_words
 from fpnas.report.page import render, write_report
 from fpnas.report.probabilities import probability_map, probability_table
 from fpnas.report.runs import read_run, read_runs
@@ -263,7 +263,7 @@ def test_the_drawing_has_a_row_for_every_part(search_run: Path) -> None:
             assert "passed by" in row and "dashes" in row and "class='inside'" not in row
             assert ("1x1 convolution" in row) == (not block.keeps_shape)
     active = sum(block.kernel > 0 for block in spec.blocks)
-    assert f"{len(spec.blocks)} blocks, {active} of them active, {cost.macs:,} multiply-adds" in describe_network(spec)
+    assert f"{len(spec.blocks)} blocks, {active} of them active, {cost.macs:,} multiply-adds" in network_in_words(spec)
 
 
 def test_the_command_writes_the_page(search_run: Path, tmp_path: Path, capfd: Any) -> None:

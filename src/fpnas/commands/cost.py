@@ -8,6 +8,7 @@ from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_cost
 from fpnas.commands.base import Command, add_input_size
 from fpnas.errors import UserError
+from fpnas.space import INPUT_RANGES
 
 __all__ = ["COMMAND"]
 
@@ -25,7 +26,7 @@ def _add_arguments(parser: CommandParser) -> None:
 
 
 def _run(arguments: Any) -> dict[str, Any]:
-    check_ranges(arguments, input_size=(1, 4096))
+    check_ranges(arguments, input_size=INPUT_RANGES["input_size"])
     from fpnas.architecture import ARCHITECTURE_FORMAT, architecture_from_json
     from fpnas.files import read_json
     from fpnas.network_file import network_from_json

@@ -8,16 +8,14 @@ from fpnas.checks import check_choices, check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, add_model, add_workers
-from fpnas.run_options import RUN_RANGES
+from fpnas.run_options import EXPORT_FORMATS, RUN_RANGES
 
-__all__ = ["COMMAND", "FORMATS"]
-
-FORMATS = ("onnx", "onnx-int8", "torch", "folder")
+__all__ = ["COMMAND"]
 
 
 def _add_arguments(parser: CommandParser) -> None:
     add_model(parser)
-    parser.add("--format", required=True, help=", ".join(FORMATS))
+    parser.add("--format", required=True, help=", ".join(EXPORT_FORMATS))
     parser.add("--output", Path, required=True, help="the file to write; for --format folder, a new folder")
     parser.add(
         "--data",
@@ -30,7 +28,7 @@ def _add_arguments(parser: CommandParser) -> None:
 
 def _run(arguments: Any) -> dict[str, Any]:
     check_ranges(arguments, workers=RUN_RANGES["workers"])
-    check_choices(arguments, format=FORMATS)
+    check_choices(arguments, format=EXPORT_FORMATS)
     from fpnas.export import export_model
 
     exported = export_model(

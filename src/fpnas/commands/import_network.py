@@ -34,10 +34,10 @@ def _run(arguments: Any) -> dict[str, Any]:
     from fpnas.cost.counts import network_cost
     from fpnas.files import write_json_atomic
     from fpnas.network_file import network_to_json
-    from fpnas.space import ACTIVATIONS
+    from fpnas.space import ACTIVATIONS, INPUT_RANGES
     from fpnas.timm_strings import network_from_timm_strings
 
-    check_ranges(arguments, input_size=(1, 4096), num_classes=(2, 10**6))
+    check_ranges(arguments, **{name: INPUT_RANGES[name] for name in ("input_size", "num_classes")})
     check_ranges(arguments, stem_channels=(8, 65536), head_channels=(1, 65536))
     check_choices(arguments, activation=ACTIVATIONS)
     output = arguments.output

@@ -8,6 +8,7 @@ from fpnas.cli_tables import show_space
 from fpnas.commands.base import Command, add_input_size
 from fpnas.quantities import parse_quantity
 from fpnas.search_config import SearchConfig
+from fpnas.space import INPUT_RANGES
 
 __all__ = ["COMMAND"]
 
@@ -21,7 +22,7 @@ def _add_arguments(parser: CommandParser) -> None:
 
 
 def _run(arguments: Any) -> dict[str, Any]:
-    check_ranges(arguments, input_size=(1, 4096), in_channels=(1, 16), num_classes=(2, 10**6))
+    check_ranges(arguments, **INPUT_RANGES)
     target = None if arguments.target_macs is None else parse_quantity(arguments.target_macs, "--target-macs")
     from fpnas.space_file import load_space
     from fpnas.space_summary import describe_space

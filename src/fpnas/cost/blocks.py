@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpnas.network_spec import BlockSpec, round_width
+from fpnas.network_spec import BlockSpec, round_width, strided
 from fpnas.space import VARIABLES, Group
 
 __all__ = ["BlockArrays", "first_blocks", "later_blocks"]
@@ -37,7 +37,7 @@ class BlockArrays:
 
     @property
     def out_size(self) -> int:
-        return -(-self.in_size // self.stride)
+        return strided(self.in_size, self.stride)
 
     @cached_property
     def hidden(self) -> Any:

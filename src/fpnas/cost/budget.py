@@ -7,7 +7,7 @@ import numpy as np
 from fpnas.architecture import Architecture
 from fpnas.checks import shown
 from fpnas.cost import COSTS, MACS, Cost
-from fpnas.cost.table import CostTable, build_cost_table
+from fpnas.cost.table import CostTable, build_cost_table, uniform_indices
 from fpnas.errors import UserError
 from fpnas.network_spec import resolve
 from fpnas.space import SearchSpace
@@ -78,8 +78,7 @@ def table_digest(costs: CostTable) -> str:
 def _check_own(space: SearchSpace, cost: Cost, costs: CostTable, data: dict[str, int | None]) -> None:
     if min(costs.prefix_cost, costs.head.min(), *(table.min() for table in costs.table)) < 0:
         raise UserError(f"cost {cost.name}: it gives a number below 0; 0 {cost.unit} or more is accepted")
-    cardinalities_GV = np.array(space.cardinalities)
-    indices_KGV = np.random.default_rng(0).integers(cardinalities_GV, size=(_WALKED, *cardinalities_GV.shape))
+    indices_KGV = uniform_indices(space, _WALKED)
     for indices_GV, looked_up in zip(indices_KGV, costs.look_up(indices_KGV).tolist(), strict=True):
         walked = cost(resolve(space, Architecture.of(indices_GV), **data))
         if walked != looked_up:

@@ -24,7 +24,7 @@ from fpnas.space import VARIABLES, SearchSpace
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CostTable", "build_cost_table"]
+__all__ = ["CostTable", "build_cost_table", "uniform_indices"]
 
 _CHANNELS = VARIABLES.index("channels")
 
@@ -147,6 +147,12 @@ def build_cost_table(
         head=whole(heads),
         cardinalities=space.cardinalities,
     )
+
+
+def uniform_indices(space: SearchSpace, number: int) -> NDArray[np.int64]:
+    """Architectures drawn uniformly with a fixed seed: indices of choices, shape (K, G, V)."""
+    cardinalities_GV = np.array(space.cardinalities)
+    return np.random.default_rng(0).integers(cardinalities_GV, size=(number, *cardinalities_GV.shape))
 
 
 def _whole(cost: str, values: Any) -> NDArray[np.int64]:

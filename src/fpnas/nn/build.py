@@ -12,6 +12,7 @@ from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network, build_network
+from fpnas.space import INPUT_RANGES
 
 __all__ = ["build"]
 
@@ -42,9 +43,8 @@ def build(
         raise UserError(f"network {shown(network)}: a spec, a network file or a built-in network's name is accepted")
     given = {"in_channels": in_channels, "num_classes": num_classes}
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    for name, (low, high) in (("in_channels", (1, 16)), ("num_classes", (2, 10**6))):
-        if name in changed:
-            check_integer(changed, name, low, high, "build")
+    for name in changed:
+        check_integer(changed, name, *INPUT_RANGES[name], "build")
     check_integer({"seed": seed}, "seed", 0, 2**31 - 1, "build")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -9,7 +9,7 @@ from fpnas.network_spec import BlockSpec, NetworkSpec
 from fpnas.nn.ops import ACTIVATION_MODULES, GATE_MODULES, Convolution, initialise_weights
 from fpnas.nn.split_attention import SplitAttention
 
-__all__ = ["MBConv", "Network", "build_network"]
+__all__ = ["ConvNorm", "MBConv", "Network", "build_block", "build_network"]
 
 
 class ConvNorm(nn.Sequential):

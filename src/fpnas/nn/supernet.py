@@ -19,7 +19,7 @@ from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
 from fpnas.nn.split_attention import combine_splits
 from fpnas.space import Group, SearchSpace
 
-__all__ = ["SuperNet"]
+__all__ = ["SuperBlock", "SuperNet"]
 
 
 class SuperBlock(nn.Module):

@@ -13,7 +13,7 @@ from fpnas.errors import UserError, tell
 from fpnas.report.page import render
 from fpnas.report.runs import read_runs
 
-__all__ = ["serve"]
+__all__ = ["serve", "server_for", "state_of"]
 
 _ADDRESS = "127.0.0.1"
 _FILES = ("config.yaml", "metrics.jsonl", "result.json", "mistakes.json")

@@ -7,7 +7,7 @@ from fpnas.cost import network_cost
 from fpnas.network_spec import BlockSpec, NetworkSpec
 from fpnas.report.charts import macs_unit
 
-__all__ = ["describe_network", "draw_network"]
+__all__ = ["draw_network", "network_in_words"]
 
 _SIDE = 24
 """Of the square that stands for the largest map, pixels."""
@@ -32,7 +32,7 @@ class _Row:
     bypassed: bool = False
 
 
-def describe_network(spec: NetworkSpec) -> str:
+def network_in_words(spec: NetworkSpec) -> str:
     """What the drawing shows, in a few sentences."""
     cost = network_cost(spec)
     active = sum(block.kernel > 0 for block in spec.blocks)

@@ -10,7 +10,7 @@ from fpnas.files import write_text_atomic
 from fpnas.report.charts import Chart
 from fpnas.report.comparison import comparison_charts, comparison_table
 from fpnas.report.figures import figures
-from fpnas.report.network_drawing import describe_network, draw_network
+from fpnas.report.network_drawing import draw_network, network_in_words
 from fpnas.report.probabilities import LEAST_SHARE, probability_map, probability_table
 from fpnas.report.runs import ReportedRun, read_runs
 from fpnas.report.search_charts import search_charts
@@ -174,7 +174,7 @@ def _network(page: _Page, run: ReportedRun, heading: str) -> None:
     if run.network is not None:
         title = "The network found" if run.kind == "search" else "The network trained"
         drawing = _movable(draw_network(run.network), title)
-        said = escape(describe_network(run.network))
+        said = escape(network_in_words(run.network))
         page.add(f"<{heading}>{title}</{heading}><div class='card'><p>{said}</p>{drawing}</div>")
 
 

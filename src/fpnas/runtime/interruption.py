@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from fpnas.errors import TERMINATED
+
 __all__ = ["Interruption"]
 
 _PATIENCE_SECONDS = 7.0
@@ -15,8 +17,6 @@ _PATIENCE_SECONDS = 7.0
 
 _REPEAT_SECONDS = 1.0
 """A scheduler and a launcher may both hand on one signal; only later is it a second one."""
-
-_TERMINATED = 143
 
 
 class Interruption:
@@ -40,7 +40,7 @@ class Interruption:
     def leave(self) -> None:
         """Raise what the noted signal stands for."""
         # Without a signal of its own a process leaves because another one was told to.
-        raise KeyboardInterrupt if self._number == signal.SIGINT else SystemExit(_TERMINATED)
+        raise KeyboardInterrupt if self._number == signal.SIGINT else SystemExit(TERMINATED)
 
     def be_patient(self) -> None:
         """From now on wait however long it takes to leave: a checkpoint is being written."""

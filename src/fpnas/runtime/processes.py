@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fpnas.errors import ProcessLost, UserError, first_line
+from fpnas.errors import BAD_USAGE, ProcessLost, UserError, first_line
 from fpnas.launcher import is_launched, is_one_machine, restarts
 from fpnas.nn.synchronised_norm import SynchronisedBatchNorm
 from fpnas.runtime.weights import digest_of
@@ -22,7 +22,6 @@ from fpnas.runtime.weights import digest_of
 __all__ = ["WHOLE", "Processes", "Share", "join_processes"]
 
 _BUCKET_BYTES = 64 * 1024**2
-_BAD_USAGE = 2
 
 Value = TypeVar("Value")
 
@@ -145,7 +144,7 @@ class Processes:
         if error:
             raise error
         if outcome[1] is not None:
-            raise SystemExit(_BAD_USAGE)
+            raise SystemExit(BAD_USAGE)
         value: Value = outcome[0]
         return value
 

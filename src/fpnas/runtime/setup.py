@@ -11,6 +11,7 @@ import torch
 
 from fpnas.errors import UserError
 from fpnas.launcher import local_rank
+from fpnas.run_options import RUN_CHOICES
 
 __all__ = ["configure_threads", "generator_for", "keep_kernels", "library_randomness", "pick_device"]
 
@@ -77,8 +78,9 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UserError: another name, or CUDA where there is none.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {name}: one of auto, cpu, cuda is accepted")
+    devices = RUN_CHOICES["device"]
+    if name not in devices:
+        raise UserError(f"--device {name}: one of {', '.join(devices)} is accepted")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UserError("--device cuda: no CUDA device is available here; auto or cpu is accepted")

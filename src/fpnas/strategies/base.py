@@ -76,7 +76,7 @@ class DeriveTools:
 
 @dataclass(frozen=True)
 class StrategySettings:
-    """What a search is set to; a strategy that follows a paper to the letter looks at the first two alone.
+    """What a search is set to; a strategy in its paper's form looks at `learning_steps` and `learning_rate` alone.
 
     Attributes:
         learning_steps: steps after the warm-up.

@@ -13,7 +13,7 @@ from fpnas.space import SearchSpace
 from fpnas.strategies.base import StrategySettings
 from fpnas.strategies.fp_nas import FpNas
 
-__all__ = ["PAPER_LOGIT_TRAVEL", "build", "paper_form"]
+__all__ = ["PAPER_JOINT_FROM", "PAPER_LOGIT_TRAVEL", "build", "paper_form"]
 
 PAPER_LOGIT_TRAVEL = 0.016 * 8370
 PAPER_JOINT_FROM = 80 / 315

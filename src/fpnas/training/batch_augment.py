@@ -8,7 +8,6 @@ put back after it. So a run that goes on from a checkpoint does what it would ha
 import threading
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -21,6 +20,7 @@ from fpnas.runtime.setup import generator_for, library_randomness
 from fpnas.training.augment import Augment, normalise, to_device
 from fpnas.training.crops import Crop, CropsOriginals, random_crops
 from fpnas.training.data import DataSet, ImageSource
+from fpnas.training.pictures import from_pictures, to_picture
 from fpnas.training.policies import Policy
 
 __all__ = ["AugmentOptions", "BatchAugment"]
@@ -119,15 +119,15 @@ class BatchAugment:
         crop_seeds, policy_seeds = drawn[:, self._share.of(whole)].tolist()
         crops = random_crops(self._options.crop_scale, crop_seeds) if self._crops else []
         if crops and isinstance(source, CropsOriginals):
-            pictures, crops = [_to_picture(image) for image in source.cropped(indices, crops)], []
+            pictures, crops = [to_picture(image) for image in source.cropped(indices, crops)], []
         else:
-            pictures = [_to_picture(image) for image in source.batch(indices)]
+            pictures = [to_picture(image) for image in source.batch(indices)]
         if crops:
             pictures = [_cropped(picture, crop) for picture, crop in zip(pictures, crops, strict=True)]
         if self._options.policy:
             policy = self._policy()
             pictures = [policy(picture, seed) for picture, seed in zip(pictures, policy_seeds, strict=True)]
-        return _from_pictures(pictures)
+        return from_pictures(pictures)
 
     def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Normalised inputs (B, C, H, W) and targets, probabilities (B, classes), of a training step.
@@ -167,13 +167,3 @@ class BatchAugment:
 def _cropped(picture: Image.Image, crop: Crop) -> Image.Image:
     """What a crop shows of a picture, as large as the picture is."""
     return picture.resize(picture.size, Image.Resampling.BILINEAR, box=crop(*picture.size))
-
-
-def _to_picture(image: Tensor) -> Image.Image:
-    pixels = image.permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _from_pictures(pictures: list[Image.Image]) -> Tensor:
-    pixels = np.stack([np.asarray(picture, dtype=np.uint8) for picture in pictures])
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:3], -1)).permute(0, 3, 1, 2)

@@ -19,7 +19,6 @@ __all__ = ["Batch", "BatchStream", "iterate"]
 
 Batch = tuple[Tensor, Tensor]
 
-
 Load = Callable[[int, Tensor], Tensor]
 """Images (B, C, H, W) of a batch, by its number in the stream and the indices in it; called by several threads."""
 

@@ -67,6 +67,7 @@ class DataSet:
     """What `--data` names.
 
     Attributes:
+        name: for messages and records.
         class_names: by label.
         in_channels: 1 or 3.
         image_size: side of the images, pixels.

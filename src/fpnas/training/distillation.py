@@ -110,11 +110,16 @@ def load_teacher(name: str, dataset: DataSet, device: torch.device | None = None
         if trained.class_names != dataset.class_names:
             raise UserError(f"--teacher {name}: its classes are not those of the data")
         spec = trained.network.spec
-        if spec.in_channels not in (dataset.in_channels, 3 if dataset.in_channels == 1 else 0):
-            raise UserError(f"--teacher {name}: takes {spec.in_channels} channels; the data have {dataset.in_channels}")
+        _check_channels(name, spec.in_channels, dataset)
         mean, std = trained.preprocess.mean, trained.preprocess.std
         return Teacher(trained.network, mean, std, spec.in_channels, spec.input_size, dataset, device)
     return _timm_teacher(name, dataset, device)
+
+
+def _check_channels(name: str, channels: int, dataset: DataSet) -> None:
+    """UserError unless the data have a teacher's channels, or one that can be repeated for its three."""
+    if channels not in (dataset.in_channels, 3 if dataset.in_channels == 1 else 0):
+        raise UserError(f"--teacher {name}: takes {channels} channels; the data have {dataset.in_channels}")
 
 
 def _timm_teacher(name: str, dataset: DataSet, device: torch.device | None) -> Teacher:
@@ -132,7 +137,6 @@ def _timm_teacher(name: str, dataset: DataSet, device: torch.device | None) -> T
         raise UserError(
             f"--teacher {name}: has {classes} classes; the data have {len(dataset.class_names)}; train it on them first"
         )
-    if channels not in (dataset.in_channels, 3 if dataset.in_channels == 1 else 0):
-        raise UserError(f"--teacher {name}: takes {channels} channels; the data have {dataset.in_channels}")
+    _check_channels(name, channels, dataset)
     size = int(config["input_size"][1]) if config.get("fixed_input_size") else None
     return Teacher(model, tuple(config["mean"]), tuple(config["std"]), channels, size, dataset, device)

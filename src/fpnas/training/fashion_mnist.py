@@ -33,6 +33,8 @@ FASHION_MNIST_CLASSES = (
     "Ankle boot",
 )
 IDX_FILES = {"train": "train", "test": "t10k"}
+_MOST_BYTES = 2**30
+"""A small gzip file can hold more than any memory."""
 
 
 def idx_path(folder: Path, part: str, kind: str) -> Path | None:
@@ -43,10 +45,6 @@ def idx_path(folder: Path, part: str, kind: str) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-_MOST_BYTES = 2**30
-"""A small gzip file can hold more than any memory."""
 
 
 def _read_idx(path: Path) -> Tensor:

@@ -17,7 +17,17 @@ from fpnas.errors import UserError, first_line
 from fpnas.training.crops import Crop, central_square
 from fpnas.training.data import ImagesInMemory, ImageSource
 
-__all__ = ["FolderPart", "StreamedImages", "load_images", "read_all", "scan_folder"]
+__all__ = [
+    "MEMORY_LIMIT",
+    "FolderPart",
+    "StreamedImages",
+    "decode",
+    "fit_memory",
+    "load_images",
+    "read_all",
+    "read_image",
+    "scan_folder",
+]
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 MEMORY_LIMIT = 2 * 1024**3

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import nn
 
 from fpnas.runtime.processes import Processes
 from fpnas.training.augment import normalise
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
+from fpnas.training.pictures import to_picture
 
 __all__ = ["Mistakes", "WrongImage", "find_mistakes"]
 
@@ -117,8 +117,7 @@ def _worst_of_all(wrong: list[_Wrong], processes: Processes) -> list[_Wrong]:
 
 def _png(dataset: DataSet, index: int) -> str:
     assert dataset.test is not None
-    pixels = dataset.test.batch(torch.tensor([index]))[0].permute(1, 2, 0).contiguous().numpy()
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    picture = to_picture(dataset.test.batch(torch.tensor([index]))[0])
     picture.thumbnail((_SIDE, _SIDE))
     file = io.BytesIO()
     picture.save(file, "PNG")

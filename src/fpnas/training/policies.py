@@ -48,7 +48,7 @@ class Policy:
             self(Image.new("L" if len(mean) == 1 else "RGB", (image_size, image_size)), 0)
         except (AssertionError, KeyError, ValueError) as error:
             raise UserError(
-                f"--auto-augment {text}: timm does not know it ({first_line(error) or 'no such policy'}); "
+                f"--auto-augment {text}: timm does not know it ({first_line(error)}); "
                 "original, v0, rand-m9-mstd0.5 or augmix-m5-w4-d2 are accepted"
             ) from None
 

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from fpnas.errors import UserError
 
-__all__ = ["PRECISIONS", "Precision"]
-
-PRECISIONS = ("fp32", "bf16", "fp16")
+__all__ = ["Precision"]
 
 
 class Precision:
@@ -20,7 +18,7 @@ class Precision:
     Weights, batch norm, losses and optimizers stay in float32 (Micikevicius et al., "Mixed precision training", 2018).
 
     Args:
-        name: one of `PRECISIONS`.
+        name: `fp32`, `bf16` or `fp16`.
         device: of the network.
 
     Raises:

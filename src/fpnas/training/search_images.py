@@ -34,6 +34,7 @@ class SearchImages:
 
     Attributes:
         weight_half, architecture_half: indices of the training images.
+        steps_per_epoch: full batches of the weight half.
 
     Raises:
         UserError: a batch is larger than its half.
