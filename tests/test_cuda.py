@@ -11,7 +11,7 @@ import pytest
 import torch
 from finished_runs import network_file, repeatable_metrics, search_config, train_config
 from sampled import uniform_specs
-from test_resume import Killed, killed_after
+from test_resume import EVERYTHING, Killed, killed_after
 
 from fpnas.model_folder import load
 from fpnas.nn.supernet import SuperNet
@@ -90,27 +90,13 @@ def test_a_training_gives_a_model_that_is_the_same_on_the_processor(tmp_path: Pa
 
 
 def test_all_of_the_recipe(tmp_path: Path, train_run: Path) -> None:
-    options: dict[str, Any] = {
-        "optimizer": "rmsprop",
-        "learning_rate": 0.01,
-        "schedule": "exponential",
-        "crop_scale": 0.4,
-        "auto_augment": "rand-m9-mstd0.5-inc1",
-        "random_erasing": 0.5,
-        "mixup": 0.2,
-        "cutmix": 1.0,
-        "repeats": 2,
-        "dropout": 0.3,
-        "drop_path": 0.3,
-        "teacher": str(train_run),
-    }
-    small: dict[str, Any] = {"device": "cuda", "epochs": 2, "max_images": 200, "batch_size": 20}
+    options: dict[str, Any] = EVERYTHING | {"device": "cuda", "teacher": str(train_run), "checkpoint_every": 0.0}
     file = network_file(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         killed_after(7, patch)
         with pytest.raises(Killed):
-            run_train(file, train_config(tmp_path / "run", checkpoint_every=0.0, **small, **options))
-    run_train(file, train_config(tmp_path / "run", checkpoint_every=0.0, resume=True, **small, **options))
+            run_train(file, train_config(tmp_path / "run", **options))
+    run_train(file, train_config(tmp_path / "run", resume=True, **options))
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
