@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finished_runs import copied, network_file, search_config, train_config
 from refusals import refused, sound_network, write_network
 
 from fpnas.architecture import Architecture, architecture_to_json
+from fpnas.errors import UserError
 from fpnas.space_file import load_space
+from fpnas.supernet_search import run_search
+from fpnas.train import run_train
 
 SPACE = """
 format = "fpnas.space/1"
@@ -264,3 +268,16 @@ def test_architecture_file_with_a_mistake(capfd: pytest.CaptureFixture[str], mis
     Path("architecture.json").write_text(json.dumps(content))
     message = refused(capfd, "cost", "architecture.json")
     assert "architecture.json" in message and named in message, message
+
+
+@pytest.mark.parametrize("kind", ["search", "train"])
+def test_a_result_that_lacks_a_field_is_named(search_run: Path, train_run: Path, tmp_path: Path, kind: str) -> None:
+    run = copied(search_run if kind == "search" else train_run, tmp_path)
+    figures = json.loads((run / "result.json").read_text())
+    del figures["seconds"]
+    (run / "result.json").write_text(json.dumps(figures))
+    with pytest.raises(UserError, match=r"result\.json: of another version; fields .*seconds.* are expected"):
+        if kind == "search":
+            run_search(search_config(run, resume=True))
+        else:
+            run_train(network_file(tmp_path), train_config(run, resume=True))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fpnas.errors import UserError
 from fpnas.files import read_json, write_json_atomic, write_text_atomic
 from fpnas.model_card import model_card
 from fpnas.model_folder import TrainedModel, load, save_model
@@ -82,4 +83,6 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
 def read_result(run: RunDirectory) -> TrainResult:
     """What `write_result` wrote. Raises UserError when a file is missing or broken."""
     figures = read_json(run.result_path, "training result")
+    if not figures.keys() >= set(_FIGURES):
+        raise UserError(f"{run.result_path}: of another version; fields {', '.join(_FIGURES)} are expected")
     return TrainResult(**{name: figures[name] for name in _FIGURES}, network=load(run.path).network)
