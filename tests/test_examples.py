@@ -52,7 +52,8 @@ def test_a_space_of_one_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "gives (2, 10) logits" in output and "mish" in output
     (accuracy,) = figures(r"epoch 4: [\d.]+ nats, (\d+)% of digits", output)
     assert accuracy >= 85
-    monkeypatch.setattr("fpnas.space_file.ACTIVATIONS", [*ACTIVATIONS, "mish"])
+    for module in ("space_file", "stem_and_head"):
+        monkeypatch.setattr(f"fpnas.{module}.ACTIVATIONS", [*ACTIVATIONS, "mish"])
     space = load_space(EXAMPLES / "own_space.toml")
     assert f"space own: {space.number_of_architectures:,} architectures" in output
 
