@@ -72,6 +72,13 @@ def test_the_header_says_what_to_do_and_what_to_expect(name: str) -> None:
     assert re.search(rf"fpnas {kind} .*--config {name} ", header[0])
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_setting_stands_twice(name: str) -> None:
+    # YAML's reader would take the last one without a word.
+    names = re.findall(r"^(\w+):", find_recipe(name).read_text(), re.MULTILINE)
+    assert len(names) == len(set(names)) > 0
+
+
 @pytest.mark.parametrize("name", SEARCHES)
 def test_a_search_of_two_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # As many samples as the paper draws late in a search; at the start they would be the same at a tenth of the pace.
