@@ -57,7 +57,7 @@ class ObjectiveEvaluator:
         """Nothing to do."""
 
     def judge(self, indices_KGV: Tensor) -> Judgement:
-        """Scaled values, and less of them as accuracies. What has no number has no say.
+        """Scaled values, and as scores the same with the sign changed. What has no number has no say.
 
         Raises:
             UserError: no value is a finite number.

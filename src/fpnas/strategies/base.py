@@ -18,10 +18,14 @@ Gates = Sequence[Mapping[str, Tensor]]
 
 
 class Judgement(NamedTuple):
-    """Mean cross-entropies, nats, and accuracies, shares in [0, 1], of K architectures on one batch; shapes (K,)."""
+    """Of K architectures on one batch, shapes (K,): mean cross-entropies, nats, and scores, of which more is better.
+
+    A score is an accuracy, a share in [0, 1]; in searches for an objective the cross-entropy, which is the objective's
+    value scaled, with its sign changed.
+    """
 
     cross_entropy_K: Tensor
-    accuracy_K: Tensor
+    score_K: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,15 @@ class DeriveTools:
         generator: on the CPU, seeded by the run.
         costs: costs of architectures.
         target: the budget, in the unit of `costs`.
-        accuracy: of one architecture (G, V) with the shared weights, batch norm recalibrated, on the architecture half,
-            percent.
+        score: of one architecture (G, V), more is better: the accuracy with the shared weights, batch norm
+            recalibrated, on the architecture half, percent; in searches for an objective, its value with the sign
+            changed.
     """
 
     generator: torch.Generator
     costs: CostTable
     target: int
-    accuracy: Callable[[Tensor], float]
+    score: Callable[[Tensor], float]
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ class TuNas:
             return {"samples": 1, "loss": loss, "sampled_cost": float(tools.costs.cost(trained_1GV)[0])}
         entropy = self.distribution.entropy().item()
         cost_1 = tools.costs.cost(indices_1GV)
-        accuracy = float(tools.judge(indices_1GV).accuracy_K[0])
-        reward = accuracy - COST_WEIGHT * float(absolute_costs(cost_1, tools.target)[0])
+        score = float(tools.judge(indices_1GV).score_K[0])
+        reward = score - COST_WEIGHT * float(absolute_costs(cost_1, tools.target)[0])
         baseline = reward if self.baseline is None else self.baseline
         self.baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward
         phase = (tools.progress - OPENED_UNTIL) / (1 - OPENED_UNTIL)
