@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.strategies import Gates, Judgement
+from fpnas.gates import Gates
+from fpnas.strategies import Judgement
 
 __all__ = ["ObjectiveEvaluator", "fitted_scale"]
 

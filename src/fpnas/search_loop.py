@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from fpnas.cost.table import CostTable
+from fpnas.gates import Gates
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.metrics import probability_curves
 from fpnas.runtime.phases import PhaseClock
@@ -19,7 +20,7 @@ from fpnas.runtime.processes import Processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.setup import generator_for
 from fpnas.space import SearchSpace
-from fpnas.strategies import DeriveTools, Gates, Judgement, StepTools, Strategy
+from fpnas.strategies import DeriveTools, Judgement, StepTools, Strategy
 
 __all__ = ["Evaluator", "SearchLoop", "SearchPlan"]
 

@@ -1,6 +1,6 @@
 """What a search strategy is given and what it owes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,11 +10,9 @@ from torch import Tensor
 from fpnas.cost.table import CostTable
 from fpnas.derivation import most_probable_within
 from fpnas.distribution import Distribution
+from fpnas.gates import Gates
 
-__all__ = ["DeriveTools", "Gates", "Judgement", "StepTools", "Strategy", "StrategySettings", "most_probable"]
-
-Gates = Sequence[Mapping[str, Tensor]]
-"""Weights of every choice: `gates[g][variable]` sums to 1 over the values of that choice."""
+__all__ = ["DeriveTools", "Judgement", "StepTools", "Strategy", "StrategySettings", "most_probable"]
 
 
 class Judgement(NamedTuple):

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from fpnas.cost.table import CostTable
 from fpnas.distribution import Factorized, from_state_dict
+from fpnas.gates import Gates
 from fpnas.space import VARIABLES, SearchSpace
-from fpnas.strategies.base import DeriveTools, Gates, StepTools, StrategySettings, most_probable
+from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
 from fpnas.strategies.fp_nas import LOGIT_TRAVEL
 
 __all__ = ["FbNetV2", "build", "expected_cost"]
