@@ -30,6 +30,7 @@ LOGIT_TRAVEL = 160.0
 """Of a logit that always goes one way. The reward of one sample points the wrong way almost as often as the right one:
 on a landscape as noisy as a supernet's accuracies, 40 leaves 30 of 56 nats and 160 settles."""
 OPENED_UNTIL = 0.25
+_KERNEL = VARIABLES.index("kernel")
 _WIDTHS = (VARIABLES.index("expansion"), VARIABLES.index("channels"))
 
 
@@ -86,10 +87,10 @@ class TuNas:
         widest = torch.zeros_like(opened)
         widest[..., _WIDTHS] = True
         result = torch.where(opened & widest, self._largest_GV, indices_1GV)
-        bypassed = opened[..., 0] & (result[..., 0] == 0) & self._bypass_first
-        kernels = self._largest_GV[:, 0].clamp(min=1)
-        drawn = 1 + (torch.rand(bypassed.shape, generator=generator) * kernels).long()
-        result[..., 0] = torch.where(bypassed, torch.minimum(drawn, self._largest_GV[:, 0]), result[..., 0])
+        kernel_1G, largest_G = result[..., _KERNEL], self._largest_GV[:, _KERNEL]
+        bypassed = opened[..., _KERNEL] & (kernel_1G == 0) & self._bypass_first
+        drawn = 1 + (torch.rand(bypassed.shape, generator=generator) * largest_G.clamp(min=1)).long()
+        result[..., _KERNEL] = torch.where(bypassed, torch.minimum(drawn, largest_G), kernel_1G)
         return result
 
     def derive(self, tools: DeriveTools) -> Tensor:
