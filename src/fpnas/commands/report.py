@@ -41,7 +41,7 @@ def _run(arguments: Any) -> dict[str, Any]:
     if arguments.live:
         from fpnas.report.live import serve
 
-        serve(paths, arguments.port)
+        serve(paths, arguments.port)  # ends by an interruption alone
     from fpnas.report.page import write_report
 
     write_report(paths, arguments.output)
