@@ -243,7 +243,7 @@ class TrainLoop:
 
     def _measured(self, model: nn.Module) -> Accuracy:
         dataset, workers, processes = self._dataset, self.config.workers, self._processes
-        batches = normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers, processes.share)
+        batches = normalised_batches(self._test, dataset.mean, dataset.std, self._device, workers, processes.share)
         return accuracy(model, batches, processes)
 
     def _mistakes(self) -> Mistakes:

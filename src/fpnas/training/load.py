@@ -23,6 +23,7 @@ __all__ = ["fashion_mnist_folder", "load_data"]
 
 ACCEPTED = "digits, fashion-mnist, a folder with train/ and val/ class folders, or a name of timm such as torch/cifar10"
 _STATISTICS_SAMPLE = 5000
+_STREAMED_STATISTICS_SAMPLE = 500
 _STATISTICS_BATCH = 64
 
 
@@ -158,7 +159,7 @@ def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
 
 def _statistics(source: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel, scale 0 to 1, over a spread of the images."""
-    count = min(len(source), _STATISTICS_SAMPLE if source.in_memory else 500)
+    count = min(len(source), _STATISTICS_SAMPLE if source.in_memory else _STREAMED_STATISTICS_SAMPLE)
     indices = torch.linspace(0, len(source) - 1, count).long()
     pixels = 0
     total = squares = torch.zeros((), dtype=torch.int64)
