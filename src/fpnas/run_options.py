@@ -4,10 +4,12 @@ from typing import Any
 
 from fpnas.space import INPUT_RANGES
 
-__all__ = ["EXPORT_FORMATS", "OPTIMIZERS", "RUN_CHOICES", "RUN_RANGES"]
+__all__ = ["EXPORT_FORMATS", "OPTIMIZERS", "RUN_CHOICES", "RUN_RANGES", "SEED_RANGE"]
+
+SEED_RANGE = (0, 2**31 - 1)
 
 RUN_RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**31 - 1),
+    "seed": SEED_RANGE,
     "max_images": (1, 10**12),
     "image_size": INPUT_RANGES["input_size"],
     "workers": (0, 256),
