@@ -1,6 +1,8 @@
 """What `--data` names: splits, sizes, statistics, IDX files whole and broken."""
 
+import errno
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +203,16 @@ def test_broken_zipped_idx_file(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(UserError, match=TRAIN_IMAGES):
             load_data(str(tmp_path))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="Linux's /proc has files that cannot be read")
+def test_an_idx_file_that_cannot_be_read(tmp_path: Path) -> None:
+    path = idx_folder(tmp_path) / TRAIN_IMAGES
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    with pytest.raises(UserError) as error:
+        load_data(str(tmp_path))
+    assert str(error.value) == f"{path}: cannot be read: {os.strerror(errno.EIO)}"
 
 
 def test_idx_files_without_an_image(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ class RunDirectory:
             while not os.path.lexists(existing):
                 existing = existing.parent
         except (OSError, ValueError) as error:
-            raise UserError(f"--output {target}: cannot be used: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"--output {target}: cannot be used: {reason}") from None
         if "\0" in str(target):
             raise UserError(f"--output {shown(str(target))}: a path cannot hold a null character")
         if not existing.is_dir():
