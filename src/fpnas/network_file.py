@@ -17,9 +17,11 @@ from fpnas.network_spec import BlockSpec, NetworkSpec
 from fpnas.space import ACTIVATIONS, INPUT_RANGES, VARIABLES
 from fpnas.stem_and_head import read_head, read_stem
 
-__all__ = ["MOST_CHANNELS", "NETWORK_FORMAT", "load_network", "network_from_json", "network_to_json"]
+__all__ = ["MOST_CHANNELS", "NETWORK_FORMAT", "NETWORK_NAME", "load_network", "network_from_json", "network_to_json"]
 
 NETWORK_FORMAT = "fpnas.network/1"
+NETWORK_NAME = "network.json"
+"""Of the network's file in a run and in a model folder."""
 _BLOCK_FIELDS = (*VARIABLES, "stride")
 _FIELDS = (
     "format",
