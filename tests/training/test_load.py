@@ -11,11 +11,11 @@ import torch
 from pictures import class_folders, idx_bytes, idx_folder, picture, pixels
 
 from fpnas.errors import UserError
-from fpnas.training import fashion_mnist, folders
+from fpnas.training import fashion_mnist, streams
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
-from fpnas.training.folders import read_image
 from fpnas.training.load import load_data
+from fpnas.training.pictures import read_image
 
 
 def images_of(dataset: DataSet, part: str = "train") -> torch.Tensor:
@@ -86,7 +86,7 @@ def test_image_size_of_images_in_memory() -> None:
 def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
     root = class_folders(tmp_path / "my images é", train=5, val=2)
     if streamed:
-        monkeypatch.setattr(folders, "MEMORY_LIMIT", 1)
+        monkeypatch.setattr(streams, "MEMORY_LIMIT", 1)
     for size, chosen, default in ((10, None, 10), (6, 6, 10)):
         dataset = load_data(str(root), image_size=chosen, default_image_size=default, workers=2)
         assert dataset.train is not None and dataset.test is not None
@@ -118,7 +118,7 @@ def test_skipped_images_are_counted_in_both_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool
 ) -> None:
     if streamed:
-        monkeypatch.setattr(folders, "MEMORY_LIMIT", 1)
+        monkeypatch.setattr(streams, "MEMORY_LIMIT", 1)
     class_folders(tmp_path)
     for place in ("train/cat/1.png", "val/dog/0.png"):
         (tmp_path / place).write_bytes(b"no image")
