@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fpnas.distribution import Factorized, from_state_dict
 from fpnas.objective import absolute_costs
 from fpnas.space import VARIABLES, SearchSpace
-from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
+from fpnas.strategies.base import StepTools, StrategySettings
+from fpnas.strategies.distribution_search import DistributionSearch
 
 __all__ = ["TuNas", "build"]
 
@@ -34,7 +34,7 @@ _KERNEL = VARIABLES.index("kernel")
 _WIDTHS = (VARIABLES.index("expansion"), VARIABLES.index("channels"))
 
 
-class TuNas:
+class TuNas(DistributionSearch):
     """Policy gradient with one architecture a step.
 
     Args:
@@ -42,18 +42,11 @@ class TuNas:
         learning_rate: Adam's rate for the logits at the start; it grows tenfold.
     """
 
-    learns = True
-
     def __init__(self, space: SearchSpace, *, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
+        super().__init__(space, learning_rate=learning_rate, betas=(0.0, 0.999))
         self.baseline: float | None = None
         self._bypass_first = torch.tensor([group.values("kernel")[0] == 0 for group in space.groups])
         self._largest_GV = torch.tensor(space.cardinalities) - 1
-        self._use(Factorized(space.cardinalities))
-
-    def _use(self, distribution: Factorized) -> None:
-        self.distribution = distribution
-        self.optimizer = torch.optim.Adam(distribution.parameters(), lr=self.learning_rate, betas=(0.0, 0.999))
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """A weight step, and after the first quarter of the search a policy-gradient step."""
@@ -93,24 +86,13 @@ class TuNas:
         result[..., _KERNEL] = torch.where(bypassed, torch.minimum(drawn, largest_G), kernel_1G)
         return result
 
-    def derive(self, tools: DeriveTools) -> Tensor:
-        """The most probable architecture within the budget, indices (G, V)."""
-        return most_probable(self.distribution, tools)
-
     def state_dict(self) -> dict[str, Any]:
         """Distribution, its optimizer and the baseline."""
-        return {
-            "distribution": self.distribution.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "baseline": self.baseline,
-        }
+        return super().state_dict() | {"baseline": self.baseline}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        distribution = from_state_dict(state["distribution"])
-        assert isinstance(distribution, Factorized)
-        self._use(distribution)
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().load_state_dict(state)
         self.baseline = state["baseline"]
 
 
