@@ -20,7 +20,7 @@ from fpnas.builtin_files import find_network
 from fpnas.network_file import load_network
 from fpnas.nn.network import build_network
 from fpnas.runtime.setup import generator_for
-from fpnas.training import folders
+from fpnas.training import streams
 from fpnas.training.augment import Augment, normalise
 from fpnas.training.batches import BatchStream
 from fpnas.training.load import load_data
@@ -37,7 +37,7 @@ def make_image(path: Path, side: int, seed: int) -> None:
 
 def share_waiting(root: Path, options: argparse.Namespace, *, streamed: bool) -> tuple[float, float, float]:
     """Seconds of reading at the start, of a step, and the share of the steps that was waiting for images."""
-    folders.MEMORY_LIMIT = 0 if streamed else 2 * 1024**3
+    streams.MEMORY_LIMIT = 0 if streamed else 2 * 1024**3
     begin = time.perf_counter()
     dataset = load_data(str(root), image_size=options.size, workers=options.workers, parts=("train",))
     reading = time.perf_counter() - begin

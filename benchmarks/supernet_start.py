@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from ground_truth import SPACE, TARGET
 
 from fpnas.budget_sampling import sample_within_budget
 from fpnas.cost.table import build_cost_table
@@ -27,7 +28,7 @@ from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cos
 from fpnas.training.search_images import SearchImages
 from fpnas.training.supernet_trainer import SuperNetTrainer
 
-SPACE, TARGET, LEARNING_RATE = "fbnetv2-f-32", 2_500_000, 0.3
+LEARNING_RATE = 0.3
 
 
 def measure(steps: int, seed: int, *, aligned: bool, shortcut: bool) -> float:

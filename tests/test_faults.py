@@ -18,7 +18,7 @@ from fpnas.runtime.keeper import RunKeeper
 from fpnas.supernet_search import run_search
 from fpnas.train import run_train
 from fpnas.train_config import TrainConfig
-from fpnas.training import folders
+from fpnas.training import streams
 
 IMAGES = {"train__cat": 12, "train__dog": 12, "val__cat": 3, "val__dog": 3}
 
@@ -26,7 +26,7 @@ IMAGES = {"train__cat": 12, "train__dog": 12, "val__cat": 3, "val__dog": 3}
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Class folders whose images are read when their batch comes."""
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", 0)
     return image_folder(tmp_path / "images", **IMAGES)
 
 
@@ -88,7 +88,7 @@ def test_what_breaks_in_a_loading_thread_ends_the_run(images: Path, monkeypatch:
     def dies(*arguments: Any) -> None:
         raise MemoryError("no room for it")
 
-    at_step(6, lambda: monkeypatch.setattr(folders, "decode", dies), monkeypatch)
+    at_step(6, lambda: monkeypatch.setattr("fpnas.training.pictures.decode", dies), monkeypatch)
     with pytest.raises(UserError, match="no room for it"):
         train_images(images, workers=2)
 

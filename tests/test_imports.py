@@ -38,6 +38,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.cost.*",
         "fpnas.derivation",
         "fpnas.distribution",
+        "fpnas.gates",
         "fpnas.lagrangian",
         "fpnas.network_summary",
         "fpnas.objective",

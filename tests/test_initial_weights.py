@@ -142,7 +142,7 @@ def run_accuracy(model: Any) -> float:
     data = load_data("digits", parts=("test",))
     assert data.test is not None
     preprocess = model.preprocess
-    batches = normalised_batches(data.test, preprocess.mean, preprocess.std, 500, torch.device("cpu"))
+    batches = normalised_batches(data.test, preprocess.mean, preprocess.std, torch.device("cpu"))
     return accuracy(model, batches).top1
 
 

@@ -60,7 +60,7 @@ class Recorded:
         return {"samples": 2, "loss": float(losses.mean()), "own_figure": 7.0}
 
     def derive(self, tools: DeriveTools) -> Tensor:
-        self.accuracies = [tools.accuracy(self.seen[0][0]) for _ in range(2)]
+        self.scores = [tools.score(self.seen[0][0]) for _ in range(2)]
         return most_probable(self.distribution, tools)
 
     def state_dict(self) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def test_any_strategy_runs_in_the_loop(tmp_path: Path, monkeypatch: pytest.Monke
     records = [record for record in read_metrics(tmp_path / "run" / "metrics.jsonl") if "epoch" not in record]
     assert [record["own_figure"] for record in records] == [7.0] * 12
     assert strategy.settings == StrategySettings(learning_steps=8)
-    first, second = strategy.accuracies
+    first, second = strategy.scores
     assert first == second and 0 < first <= 100
     # The distribution is uniform still, and of equally probable architectures the cheapest is taken.
     assert result.macs == costs.minimum()

@@ -24,10 +24,10 @@ from fpnas.files import (
     write_text_atomic,
 )
 from fpnas.int8 import quantised
-from fpnas.model_folder import TrainedModel, load, save_model
+from fpnas.model_folder import CARD_NAME, TrainedModel, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
 from fpnas.run_options import EXPORT_FORMATS
-from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.run_directory import CONFIG_FILE, RunDirectory
 from fpnas.training.augment import normalise
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
@@ -148,7 +148,7 @@ def _images_of(
     source: str | os.PathLike[str], model: TrainedModel, data: str | None, workers: int, *, needs_training: bool = False
 ) -> DataSet | None:
     """The data set to compare by, or None where a folder says nothing of its data, or a run's are gone."""
-    is_run = what_is_at(Path(source) / "config.yaml", "run") == "file"
+    is_run = what_is_at(Path(source) / CONFIG_FILE, "run") == "file"
     config = RunDirectory.open(source, "train").config if is_run else {}
     name = data or config.get("data")
     if name is None:
@@ -277,12 +277,12 @@ def _program(content: bytes) -> Callable[[Tensor], Tensor]:
 
 
 def _write_folder(source: Path, model: TrainedModel, output: Path, images: Tensor, labels: Tensor | None) -> Exported:
-    """A model folder of its own; README.md comes along."""
+    """A model folder of its own; the card comes along."""
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
         save_model(folder, model)
-        card = source / "README.md"
+        card = source / CARD_NAME
         if what_is_at(card, "model card") == "file":
             write_text_atomic(folder / card.name, read_text(card, "model card"))
         compared = _compare(model, load(folder), images, labels)

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from fpnas.checks import check_mapping
 from fpnas.errors import UserError
 from fpnas.files import read_json, what_is_at, write_json_atomic
-from fpnas.network_file import load_network, network_from_json, network_to_json
+from fpnas.network_file import NETWORK_NAME, load_network, network_from_json, network_to_json
 from fpnas.nn.network import Network, build_network
 from fpnas.runtime.weights import digest_of, load_weights, save_weights
 from fpnas.training.preprocessing import Preprocessing
 
 __all__ = [
+    "CARD_NAME",
     "CONFIG_NAME",
-    "NETWORK_NAME",
     "TIMM_LAYERS",
     "WEIGHTS_NAME",
     "TrainedModel",
@@ -31,7 +31,7 @@ __all__ = [
     "save_model",
 ]
 
-NETWORK_NAME, WEIGHTS_NAME, CONFIG_NAME = "network.json", "model.safetensors", "config.json"
+CARD_NAME, CONFIG_NAME, WEIGHTS_NAME = "README.md", "config.json", "model.safetensors"
 
 TIMM_LAYERS = {"first_conv": "stem.conv", "classifier": "classifier"}
 """Names by which timm finds the layers that it adapts to other images and classes."""

@@ -17,9 +17,11 @@ from fpnas.network_spec import BlockSpec, NetworkSpec
 from fpnas.space import ACTIVATIONS, INPUT_RANGES, VARIABLES
 from fpnas.stem_and_head import read_head, read_stem
 
-__all__ = ["NETWORK_FORMAT", "load_network", "network_from_json", "network_to_json"]
+__all__ = ["MOST_CHANNELS", "NETWORK_FORMAT", "NETWORK_NAME", "load_network", "network_from_json", "network_to_json"]
 
 NETWORK_FORMAT = "fpnas.network/1"
+NETWORK_NAME = "network.json"
+"""Of the network's file in a run and in a model folder."""
 _BLOCK_FIELDS = (*VARIABLES, "stride")
 _FIELDS = (
     "format",
@@ -33,7 +35,8 @@ _FIELDS = (
     "gate",
     "published",
 )
-_MAXIMUM_CHANNELS = 65536
+MOST_CHANNELS = 65536
+"""Of any layer of a network file."""
 
 
 def load_network(path: str | os.PathLike[str]) -> NetworkSpec:
@@ -72,8 +75,8 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
     check_one_of(content, "format", [NETWORK_FORMAT], where)
     check_known_fields(content, _FIELDS, where)
     stem_where, head_where = f"{where}: stem", f"{where}: head"
-    stem = read_stem(check_mapping(content.get("stem"), stem_where), _MAXIMUM_CHANNELS, stem_where)
-    head = read_head(check_mapping(content.get("head"), head_where), _MAXIMUM_CHANNELS, head_where)
+    stem = read_stem(check_mapping(content.get("stem"), stem_where), MOST_CHANNELS, stem_where)
+    head = read_head(check_mapping(content.get("head"), head_where), MOST_CHANNELS, head_where)
     input_size = check_integer(content, "input_size", *INPUT_RANGES["input_size"], where)
     # The gate is not a field of the zoo's tables: its head tells where a network comes from.
     default_gate = "hard_sigmoid" if head.kind == "ir_pool" else "sigmoid"
@@ -94,14 +97,14 @@ def network_from_json(content: dict[str, Any], where: str) -> NetworkSpec:
             splits=check_integer(table, "splits", 0, 8, place),
             expansion=check_number(table, "expansion", 0.1, 100, place),
             in_channels=channels,
-            channels=check_integer(table, "channels", 1, _MAXIMUM_CHANNELS, place),
+            channels=check_integer(table, "channels", 1, MOST_CHANNELS, place),
             stride=check_one_of(table, "stride", [1, 2, 4], place),
             in_size=input_size,
         )
-        if block.hidden > _MAXIMUM_CHANNELS:
+        if block.hidden > MOST_CHANNELS:
             raise UserError(
                 f"{place}: expansion = {block.expansion:g}: of {channels} channels that is {block.hidden}; "
-                f"at most {_MAXIMUM_CHANNELS} are accepted"
+                f"at most {MOST_CHANNELS} are accepted"
             )
         blocks.append(block)
         channels = block.channels

@@ -1,4 +1,4 @@
-"""The search objective: importance weights, the cost term and both losses.
+"""The search objective: importance weights, the cost term and the loss of the architecture step.
 
 Source: FP-NAS (CVPR 2021), Eq. 6 and 7. K is the number of sampled architectures A_k.
 """
@@ -12,7 +12,6 @@ __all__ = [
     "hinge_costs",
     "importance_weights",
     "sample_weights",
-    "weight_loss",
 ]
 
 
@@ -113,21 +112,6 @@ def architecture_loss(weight_K: Tensor, log_prob_K: Tensor) -> Tensor:
         Shape ().
     """
     return -(weight_K.detach() * log_prob_K).sum()
-
-
-def weight_loss(weight_K: Tensor, cross_entropy_K: Tensor) -> Tensor:
-    """sum_k p_k * CE_k: its gradient is that of the shared weights.
-
-    Source: FP-NAS, Eq. 6, in omega.
-
-    Args:
-        weight_K: importance weights p_k, treated as constants, shape (K,).
-        cross_entropy_K: mean cross-entropy of a training batch under each sample, nats, shape (K,).
-
-    Returns:
-        Shape (), in the precision of the cross-entropies.
-    """
-    return (weight_K.detach().to(cross_entropy_K) * cross_entropy_K).sum()
 
 
 def _relative_distance(cost_K: Tensor, target: float) -> Tensor:

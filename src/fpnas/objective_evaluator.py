@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.strategies import Gates, Judgement
+from fpnas.gates import Gates
+from fpnas.strategies import Judgement
 
 __all__ = ["ObjectiveEvaluator", "fitted_scale"]
 
@@ -57,7 +58,7 @@ class ObjectiveEvaluator:
         """Nothing to do."""
 
     def judge(self, indices_KGV: Tensor) -> Judgement:
-        """Scaled values, and less of them as accuracies. What has no number has no say.
+        """Scaled values, and as scores the same with the sign changed. What has no number has no say.
 
         Raises:
             UserError: no value is a finite number.

@@ -19,6 +19,7 @@ from fpnas.errors import UserError
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.objective_evaluator import ObjectiveEvaluator, fitted_scale
 from fpnas.quantities import parse_quantity
+from fpnas.run_options import SEED_RANGE
 from fpnas.runtime.callbacks import Callback, check_callbacks
 from fpnas.runtime.carry_out import carry_out
 from fpnas.runtime.keeper import RunKeeper
@@ -43,7 +44,7 @@ _MEASURED = 64
 _WHOLE = {
     "steps": (1, 10**9),
     "warm_up_steps": (0, 10**9),
-    "seed": (0, 2**31 - 1),
+    "seed": SEED_RANGE,
     **INPUT_RANGES,
 }
 _NUMBERS = {

@@ -53,7 +53,7 @@ def evaluate_model(source: str | os.PathLike[str], data: str, *, device: str = "
     assert dataset.test is not None
     target = torch.device("cpu") if isinstance(model, OnnxModel) else pick_device(device)
     # Normalised as in training, whatever the statistics of these images are.
-    batches = normalised_batches(dataset.test, preprocess.mean, preprocess.std, 500, target, workers)
+    batches = normalised_batches(dataset.test, preprocess.mean, preprocess.std, target, workers)
     return accuracy(model.to(target), batches)
 
 

@@ -12,14 +12,16 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from fpnas.cost.table import CostTable
+from fpnas.gates import Gates
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.metrics import probability_curves
 from fpnas.runtime.phases import PhaseClock
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.setup import generator_for
+from fpnas.runtime.steps import run_steps
 from fpnas.space import SearchSpace
-from fpnas.strategies import DeriveTools, Gates, Judgement, StepTools, Strategy
+from fpnas.strategies import DeriveTools, Judgement, StepTools, Strategy
 
 __all__ = ["Evaluator", "SearchLoop", "SearchPlan"]
 
@@ -112,6 +114,8 @@ class SearchLoop:
         processes: that share the search.
 
     Attributes:
+        total_steps, steps_per_epoch: of the plan.
+        epochs_recorded: epochs that were measured.
         samples: architectures drawn so far.
     """
 
@@ -119,11 +123,12 @@ class SearchLoop:
         self, plan: SearchPlan, strategy: Strategy, evaluator: Evaluator, processes: Processes | None = None
     ) -> None:
         self.plan = plan
+        self.total_steps, self.steps_per_epoch = plan.total_steps, plan.steps_per_epoch
         self.strategy = strategy
         self.evaluator = evaluator
         self.samples = 0
         self._processes = processes or Processes()
-        self._epochs_recorded = 0
+        self.epochs_recorded = 0
         self._last_samples = 0
         self._clock = PhaseClock("judging", "training", "measuring")
 
@@ -133,7 +138,7 @@ class SearchLoop:
             **self.evaluator.state_dict(),
             "strategy": self.strategy.state_dict(),
             "samples": self.samples,
-            "epochs_recorded": self._epochs_recorded,
+            "epochs_recorded": self.epochs_recorded,
             "phases": self._clock.state_dict(),
         }
 
@@ -142,7 +147,7 @@ class SearchLoop:
         self.evaluator.load_state_dict(state)
         self.strategy.load_state_dict(state["strategy"])
         self.samples = state["samples"]
-        self._epochs_recorded = state["epochs_recorded"]
+        self.epochs_recorded = state["epochs_recorded"]
         self._clock.load_state_dict(state["phases"])
 
     def run(self, keeper: RunKeeper, conclude: Callable[[Tensor], Result]) -> Result:
@@ -155,27 +160,8 @@ class SearchLoop:
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        if keeper.state is not None:
-            self.load_state_dict(keeper.state)
-        plan, first = self.plan, keeper.first_step
-        quiet = plan.quiet or not self._processes.is_first
-        with Progress(plan.total_steps, quiet=quiet, first_step=first) as progress:
-            # Stopped while it measured an epoch's end.
-            if plan.steps_per_epoch and first // plan.steps_per_epoch > self._epochs_recorded:
-                self._end_epoch(first - 1, keeper, progress)
-            for step in keeper.steps_left():
-                try:
-                    figures = self.step(step)
-                except FloatingPointError as error:
-                    raise FloatingPointError(f"step {step}: {error}; {keeper.way_back}") from None
-                keeper.record({"step": step, **figures})
-                if plan.steps_per_epoch and (step + 1) % plan.steps_per_epoch == 0:
-                    self._end_epoch(step, keeper, progress)
-                else:
-                    progress.update(step + 1)
-                    keeper.step_done(step + 1, self.state_dict)
-            with keeper.interruptible(keeper.steps_done, self.state_dict):
-                return conclude(self.derive())
+        quiet = self.plan.quiet or not self._processes.is_first
+        return run_steps(self, keeper, lambda: conclude(self.derive()), quiet=quiet)
 
     def step(self, step: int) -> dict[str, float]:
         """One step of the strategy; its figures. Raises FloatingPointError when the loss is not finite."""
@@ -207,7 +193,7 @@ class SearchLoop:
         generator = generator_for(plan.seed, "derive")
         return self.strategy.derive(DeriveTools(generator, plan.costs, plan.target, self.evaluator.score))
 
-    def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
+    def end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
         """Measure and record what the distribution prefers after an epoch."""
         assert self.plan.steps_per_epoch
         distribution, name = self.strategy.distribution, self.evaluator.score_name
@@ -234,5 +220,5 @@ class SearchLoop:
         curves |= probability_curves(self.plan.space, probabilities)
         progress.update(step + 1, nats=entropy, K=self._last_samples, **shares, **{name: score})
         keeper.record({"step": step, **epoch_figures, "seconds": keeper.seconds, **self._clock.taken()}, curves)
-        self._epochs_recorded = epoch
+        self.epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=score)

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fpnas.gates import Gates
 from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.processes import Processes
 from fpnas.search_config import SearchConfig
 from fpnas.space import SearchSpace
-from fpnas.strategies import Gates, Judgement
+from fpnas.strategies import Judgement
 from fpnas.training.data import DataSet
 from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
 from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine

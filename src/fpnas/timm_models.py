@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fpnas.errors import UserError
 from fpnas.files import what_is_at
-from fpnas.model_folder import CONFIG_NAME, NETWORK_NAME, TIMM_LAYERS, WEIGHTS_NAME, read_preprocessing
-from fpnas.network_file import load_network, network_from_json
+from fpnas.model_folder import CONFIG_NAME, TIMM_LAYERS, WEIGHTS_NAME, read_preprocessing
+from fpnas.network_file import NETWORK_NAME, load_network, network_from_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network
 

@@ -22,14 +22,13 @@ from typing import Any
 
 from fpnas.checks import shown
 from fpnas.errors import UserError
-from fpnas.network_file import NETWORK_FORMAT, network_from_json
+from fpnas.network_file import MOST_CHANNELS, NETWORK_FORMAT, network_from_json
 from fpnas.network_spec import NetworkSpec, round_width
 
 __all__ = ["network_from_timm_strings"]
 
 _STEM_STRIDE = 2
 _LARGEST_STRIDE = 32  # timm turns strides beyond it into dilation
-_LARGEST_WIDTH = 65536
 
 # Tokens by their letters: the texts accepted after them, or a range of numbers. timm writes expansions such as 3.67;
 # below 1/8 a rounded width could need an expansion that network files do not accept.
@@ -40,7 +39,7 @@ _CHOICES: dict[str, dict[str, Any]] = {
     "n": {"re": "relu", "sw": "swish", "hs": "hswish"},
     "noskip": {"": True},
 }
-_RANGES = {"r": (1, 1000), "e": (0.125, 100), "c": (8, _LARGEST_WIDTH)}
+_RANGES = {"r": (1, 1000), "e": (0.125, 100), "c": (8, MOST_CHANNELS)}
 _ONE = {"1": 1}
 # By block type: what differs from the above, then the tokens required and the others accepted.
 _TYPES: dict[str, tuple[dict[str, dict[str, Any]], tuple[str, ...], tuple[str, ...]]] = {
@@ -178,8 +177,8 @@ def _block(stage: _Stage, in_channels: int, stride: int, activation: str) -> dic
     values = stage.values
     expansion = values.get("e", 1)
     hidden = _timm_width(expansion * in_channels)
-    if hidden > _LARGEST_WIDTH:
-        raise stage.refusal("e", f"of {in_channels} channels that is {hidden}; at most {_LARGEST_WIDTH} is accepted")
+    if hidden > MOST_CHANNELS:
+        raise stage.refusal("e", f"of {in_channels} channels that is {hidden}; at most {MOST_CHANNELS} is accepted")
     if stage.kind == "ir" and hidden == in_channels:
         reason = f"{in_channels} channels stay {hidden}, and timm's 1x1 convolution between them has no counterpart"
         raise stage.refusal("e", f"{reason}; an expansion that changes the width, or ds, is accepted")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fpnas.checks import check_choices, check_ranges
 from fpnas.errors import UserError
-from fpnas.run_options import RUN_CHOICES, RUN_RANGES
+from fpnas.run_options import OPTIMIZERS, RUN_CHOICES, RUN_RANGES
 
 __all__ = ["TrainConfig"]
 
@@ -121,7 +121,7 @@ class TrainConfig:
         )
         check_choices(
             self,
-            optimizer=("sgd", "rmsprop", "adamw"),
+            optimizer=tuple(OPTIMIZERS),
             schedule=("cosine", "exponential"),
             parallel=("data",),
             **RUN_CHOICES,

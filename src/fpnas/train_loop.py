@@ -15,6 +15,7 @@ from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.progress import Progress
 from fpnas.runtime.setup import generator_for, library_randomness, pick_device
+from fpnas.runtime.steps import run_steps
 from fpnas.train_config import TrainConfig
 from fpnas.training.batch_augment import AugmentOptions, BatchAugment
 from fpnas.training.batches import BatchStream
@@ -67,7 +68,8 @@ class TrainLoop:
         processes: that share it.
 
     Attributes:
-        total_steps: of the training.
+        total_steps, steps_per_epoch: of the training.
+        epochs_recorded: epochs that were measured.
         identity: of what it learns from beside the data, by the option that names it.
     """
 
@@ -106,8 +108,8 @@ class TrainLoop:
         )
         self._teacher = load_teacher(config.teacher, dataset, self._device) if config.teacher else None
         self.identity = {"--teacher": self._teacher.digest} if self._teacher else {}
-        self._steps_per_epoch = len(dataset.train) // config.batch_size
-        self.total_steps = self._steps_per_epoch * config.epochs
+        self.steps_per_epoch = len(dataset.train) // config.batch_size
+        self.total_steps = self.steps_per_epoch * config.epochs
         self._model = model.to(self._device).to(memory_format=torch.channels_last)
         # With its warm-up the average looks back over a share of the steps so far; else it would stay near the start.
         decay = config.ema_decay
@@ -119,7 +121,7 @@ class TrainLoop:
         self._precision = Precision(config.precision, self._device)
         self._loss_sum = torch.zeros((), device=self._device)
         self._result = Accuracy(0.0, 0.0, 0)
-        self._epochs_recorded = 0
+        self.epochs_recorded = 0
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes from step to step."""
@@ -131,7 +133,7 @@ class TrainLoop:
             "batches": self._stream.taken,
             "loss_sum": self._loss_sum,
             "result": asdict(self._result),
-            "epochs_recorded": self._epochs_recorded,
+            "epochs_recorded": self.epochs_recorded,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -144,7 +146,7 @@ class TrainLoop:
         self._stream.skip(state["batches"])
         self._loss_sum.copy_(state["loss_sum"])
         self._result = Accuracy(**state["result"])
-        self._epochs_recorded = state["epochs_recorded"]
+        self.epochs_recorded = state["epochs_recorded"]
 
     def run(self, keeper: RunKeeper, *, with_mistakes: bool = False) -> Trained:
         """Every step that is left, then the result.
@@ -156,37 +158,26 @@ class TrainLoop:
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        if keeper.state is not None:
-            self.load_state_dict(keeper.state)
+
+        def last_measured() -> tuple[Accuracy, Mistakes | None]:
+            raw = self._measured(self._model) if self._average else self._result
+            # All processes share this work: one alone would have the others wait for it longer than they may.
+            return raw, self._mistakes() if with_mistakes else None
+
         quiet = self.config.quiet or not self._processes.is_first
-        with Progress(self.total_steps, quiet=quiet, first_step=keeper.first_step) as progress:
-            if keeper.first_step // self._steps_per_epoch > self._epochs_recorded:  # stopped while it measured
-                self._end_epoch(keeper.first_step - 1, keeper, progress)
-            for step in keeper.steps_left():
-                try:
-                    self._step(step)
-                except FloatingPointError as error:
-                    raise FloatingPointError(f"step {step}: {error}; {keeper.way_back}") from None
-                if (step + 1) % self._steps_per_epoch:
-                    progress.update(step + 1)
-                    keeper.step_done(step + 1, self.state_dict)
-                else:
-                    self._end_epoch(step, keeper, progress)
-            with keeper.interruptible(keeper.steps_done, self.state_dict):
-                raw = self._measured(self._model) if self._average else self._result
-                # All processes share this work: one alone would have the others wait for it longer than they may.
-                mistakes = self._mistakes() if with_mistakes else None
+        raw, mistakes = run_steps(self, keeper, last_measured, quiet=quiet)
         return Trained(self._judged.cpu().eval(), self._result, raw.top1, keeper.seconds, mistakes)
 
     def _learning_rate(self, step: int) -> float:
         config = self.config
         if config.schedule == "exponential":
-            factor = warm_up_exponential(step / self._steps_per_epoch, config.warmup_epochs, config.decay_rate)
+            factor = warm_up_exponential(step / self.steps_per_epoch, config.warmup_epochs, config.decay_rate)
         else:
             factor = warm_up_cosine(step / self.total_steps, config.warmup_epochs / config.epochs)
         return config.learning_rate * factor
 
-    def _step(self, step: int) -> None:
+    def step(self, step: int) -> dict[str, float]:
+        """One step of the weights; no figures. Raises FloatingPointError when the loss is seen not to be finite."""
         set_learning_rate(self._optimizer, self._learning_rate(step))
         inputs, targets = self._augment(*self._stream.next(), step)
         # Dropout and stochastic depth draw from the global generators, for each process its own.
@@ -205,9 +196,10 @@ class TrainLoop:
         self._loss_sum += self._processes.sum_(loss.detach().clone())
         if self._average:
             self._average.update(self._model, step=step)
-        checked = (step + 1) % self._steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
+        checked = (step + 1) % self.steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
         if checked and not self._loss_sum.isfinite():
             raise FloatingPointError(f"the loss is {float(self._loss_sum)} at rate {self._learning_rate(step):g}")
+        return {}
 
     def _loss(self, inputs: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         loss = F.cross_entropy(logits, targets)
@@ -218,13 +210,14 @@ class TrainLoop:
             taught = self._teacher.logits(inputs)
         return (1 - weight) * loss + weight * distillation_loss(logits, taught, self.config.distillation_temperature)
 
-    def _end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
+    def end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
+        """Measure and record the accuracy after an epoch."""
         self._processes.check_equal(self._model.parameters(), "the weights")
         with keeper.interruptible(step + 1, self.state_dict):
             result = self._measured(self._judged)
         self._result = result
-        epoch = (step + 1) // self._steps_per_epoch
-        mean_loss = float(self._loss_sum) / self._steps_per_epoch
+        epoch = (step + 1) // self.steps_per_epoch
+        mean_loss = float(self._loss_sum) / self.steps_per_epoch
         progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
         keeper.record(
             {
@@ -238,12 +231,12 @@ class TrainLoop:
             }
         )
         self._loss_sum.zero_()
-        self._epochs_recorded = epoch
+        self.epochs_recorded = epoch
         keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=result.top1)
 
     def _measured(self, model: nn.Module) -> Accuracy:
         dataset, workers, processes = self._dataset, self.config.workers, self._processes
-        batches = normalised_batches(self._test, dataset.mean, dataset.std, 500, self._device, workers, processes.share)
+        batches = normalised_batches(self._test, dataset.mean, dataset.std, self._device, workers, processes.share)
         return accuracy(model, batches, processes)
 
     def _mistakes(self) -> Mistakes:

@@ -144,7 +144,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(search_run: Path, train_
 
 
 def test_a_training_s_mistakes(train_run: Path) -> None:
-    mistakes = read_mistakes(train_run)
+    mistakes = read_mistakes(train_run / "mistakes.json")
     assert mistakes
     result = json.loads((train_run / "result.json").read_text())
     right = sum(row[index] for index, row in enumerate(mistakes.confusion))
@@ -201,7 +201,7 @@ def test_broken_mistakes_are_refused(train_run: Path, tmp_path: Path, broken: st
     run = copied(train_run, tmp_path)
     (run / "mistakes.json").write_text(broken)
     with pytest.raises(UserError, match=r"mistakes\.json"):
-        read_mistakes(run)
+        read_mistakes(run / "mistakes.json")
 
 
 def test_an_image_that_is_none_is_refused(train_run: Path, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_an_image_that_is_none_is_refused(train_run: Path, tmp_path: Path) -> No
     ]
     (run / "mistakes.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="base64"):
-        read_mistakes(run)
+        read_mistakes(run / "mistakes.json")
 
 
 def test_a_run_that_has_just_begun(search_run: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Where a run lives: made whole, opened again, and never over anything else."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,14 @@ def test_a_place_that_is_taken_is_refused_and_left_alone(tmp_path: Path, path: s
         with pytest.raises(UserError, match="--output"):
             attempt(tmp_path / path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_name_that_no_system_takes_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(UserError) as error:
+        RunDirectory.create(path, "train", {})
+    message = str(error.value)
+    assert message.count(str(path)) == 1 and message.endswith(f": {os.strerror(errno.ENAMETOOLONG)}")
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

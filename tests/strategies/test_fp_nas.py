@@ -64,7 +64,7 @@ def test_an_architecture_without_a_finite_loss_has_no_say(strategy):
         def judge(self, indices_KGV):
             judged = super().judge(indices_KGV)
             bad = torch.arange(len(indices_KGV)) == 1
-            return Judgement(torch.where(bad, math.inf, judged.cross_entropy_K), judged.accuracy_K)
+            return Judgement(torch.where(bad, math.inf, judged.cross_entropy_K), judged.score_K)
 
     recorder = Broken()
     before = learner.distribution.logits.detach().clone()

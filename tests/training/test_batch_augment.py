@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fpnas.errors import UserError
 from fpnas.runtime.processes import Share
-from fpnas.training import folders
+from fpnas.training import streams
 from fpnas.training.augment import normalise
 from fpnas.training.batch_augment import AugmentOptions, BatchAugment
 from fpnas.training.batches import BatchStream
@@ -221,7 +221,7 @@ class Photographs:
 @pytest.fixture
 def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Photographs:
     """Whose pixels say where in the original they were: red from left to right, green from top to bottom."""
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", 0)
     return Photographs(tmp_path)
 
 

@@ -10,14 +10,15 @@ from pictures import class_folders, idx_folder
 from PIL import Image
 
 from fpnas.errors import UserError
-from fpnas.training import fashion_mnist, folders, timm_data
+from fpnas.training import fashion_mnist, streams, timm_data
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource
-from fpnas.training.folders import StreamedImages, read_image
 from fpnas.training.load import load_data
+from fpnas.training.pictures import read_image
+from fpnas.training.streams import StreamedImages
 
 NAME = "torch/image_folder"
-TIMM_LIMITS = [folders.MEMORY_LIMIT, 1]
+TIMM_LIMITS = [streams.MEMORY_LIMIT, 1]
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def cache(request: pytest.FixtureRequest, nowhere: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("limit", TIMM_LIMITS)
 def test_labels_of_timm_are_those_of_the_images(cache: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     class_folders(cache / "timm")
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", limit)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", limit)
     source = train_of(load_data(NAME, default_image_size=7))
     assert source.labels.tolist() == [0] * 4 + [1] * 4 and source.in_memory == (limit > 1)
 
@@ -133,7 +134,7 @@ def test_labels_of_timm_are_those_of_the_images(cache: Path, monkeypatch: pytest
 @pytest.mark.parametrize("limit", TIMM_LIMITS)
 def test_a_bad_image_of_timm_is_named_in_one_line(cache: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     spoilt(cache)
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", limit)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", limit)
     with pytest.raises(UserError) as error:
         # Streamed, it may only be met when its batch is asked for.
         list(iterate(train_of(load_data(NAME, default_image_size=7)), 3, workers=2))
@@ -143,7 +144,7 @@ def test_a_bad_image_of_timm_is_named_in_one_line(cache: Path, monkeypatch: pyte
 @pytest.mark.parametrize("limit", TIMM_LIMITS)
 def test_bad_images_of_timm_are_left_out_and_counted(cache: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     bad = spoilt(cache)
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", limit)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", limit)
     dataset = load_data(NAME, default_image_size=7, on_bad_image="skip")
     source = train_of(dataset)
     images = torch.cat([images for images, _ in iterate(source, 3, workers=2)])

@@ -9,9 +9,10 @@ from pictures import class_folders, picture, pixels
 from PIL import Image
 
 from fpnas.errors import UserError
-from fpnas.training import folders
+from fpnas.training import folders, streams
 from fpnas.training.batches import iterate
-from fpnas.training.folders import load_images, read_image, scan_folder
+from fpnas.training.folders import load_images, scan_folder
+from fpnas.training.pictures import read_image
 
 BOTH = ("train", "val")
 
@@ -194,11 +195,11 @@ def spoil(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["empty", "text", "truncated", "folder", "link"])
-@pytest.mark.parametrize("limit", [folders.MEMORY_LIMIT, 10])
+@pytest.mark.parametrize("limit", [streams.MEMORY_LIMIT, 10])
 def test_unreadable_image_is_named_or_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, limit: int
 ) -> None:
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", limit)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", limit)
     class_folders(tmp_path)
     bad = tmp_path / "train" / "cat" / "2.png"
     spoil(bad, how)
@@ -244,7 +245,7 @@ def test_streamed_equals_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     class_folders(tmp_path, train=9)
     files = scan_folder(tmp_path, BOTH)[1]["train"]
     whole = load(files, size=7)
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", len(files) * 3 * 7 * 7 - 1)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", len(files) * 3 * 7 * 7 - 1)
     streamed = load(files, size=7)
     assert (whole.in_memory, streamed.in_memory, len(whole), len(streamed)) == (True, False, 18, 18)
     order = torch.randperm(18, generator=torch.Generator().manual_seed(0))

@@ -1,6 +1,8 @@
 """What `--data` names: splits, sizes, statistics, IDX files whole and broken."""
 
+import errno
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,11 @@ import torch
 from pictures import class_folders, idx_bytes, idx_folder, picture, pixels
 
 from fpnas.errors import UserError
-from fpnas.training import fashion_mnist, folders
+from fpnas.training import fashion_mnist, streams
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
-from fpnas.training.folders import read_image
 from fpnas.training.load import load_data
+from fpnas.training.pictures import read_image
 
 
 def images_of(dataset: DataSet, part: str = "train") -> torch.Tensor:
@@ -84,7 +86,7 @@ def test_image_size_of_images_in_memory() -> None:
 def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
     root = class_folders(tmp_path / "my images é", train=5, val=2)
     if streamed:
-        monkeypatch.setattr(folders, "MEMORY_LIMIT", 1)
+        monkeypatch.setattr(streams, "MEMORY_LIMIT", 1)
     for size, chosen, default in ((10, None, 10), (6, 6, 10)):
         dataset = load_data(str(root), image_size=chosen, default_image_size=default, workers=2)
         assert dataset.train is not None and dataset.test is not None
@@ -116,7 +118,7 @@ def test_skipped_images_are_counted_in_both_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streamed: bool
 ) -> None:
     if streamed:
-        monkeypatch.setattr(folders, "MEMORY_LIMIT", 1)
+        monkeypatch.setattr(streams, "MEMORY_LIMIT", 1)
     class_folders(tmp_path)
     for place in ("train/cat/1.png", "val/dog/0.png"):
         (tmp_path / place).write_bytes(b"no image")
@@ -201,6 +203,16 @@ def test_broken_zipped_idx_file(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(UserError, match=TRAIN_IMAGES):
             load_data(str(tmp_path))
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="Linux's /proc has files that cannot be read")
+def test_an_idx_file_that_cannot_be_read(tmp_path: Path) -> None:
+    path = idx_folder(tmp_path) / TRAIN_IMAGES
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    with pytest.raises(UserError) as error:
+        load_data(str(tmp_path))
+    assert str(error.value) == f"{path}: cannot be read: {os.strerror(errno.EIO)}"
 
 
 def test_idx_files_without_an_image(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from timm.optim import RMSpropTF
 from torch import nn
 
 from fpnas.nn.supernet import SuperNet
+from fpnas.run_options import OPTIMIZERS
 from fpnas.space_file import load_space
-from fpnas.training.optim import OPTIMIZERS, build_optimizer, set_learning_rate, warm_up_cosine, warm_up_exponential
+from fpnas.training.optim import build_optimizer, set_learning_rate, warm_up_cosine, warm_up_exponential
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -12,11 +12,12 @@ from pictures import class_folders
 from torch import Tensor
 
 from fpnas.runtime.processes import WHOLE, Share
-from fpnas.training import folders
+from fpnas.training import folders, streams
 from fpnas.training.batches import BatchStream, iterate
 from fpnas.training.crops import Crop
-from fpnas.training.folders import StreamedImages, read_image
 from fpnas.training.load import load_data
+from fpnas.training.pictures import read_image
+from fpnas.training.streams import StreamedImages
 
 
 def slow_images(count: int, milliseconds: float, decoded: list[int]) -> StreamedImages:
@@ -102,7 +103,7 @@ def test_only_the_given_generator_is_drawn_from() -> None:
 
 def test_images_too_large_to_hold_are_resized_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     held = load_data("digits", image_size=20, max_images=30)
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", 30 * 20 * 20 - 1)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", 30 * 20 * 20 - 1)
     made = load_data("digits", image_size=20, max_images=30)
     assert (held.mean, held.std, held.image_size) == (made.mean, made.std, made.image_size)
     assert held.train is not None and made.train is not None

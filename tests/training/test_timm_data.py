@@ -11,11 +11,11 @@ from pictures import class_folders, picture
 from PIL import Image
 
 from fpnas.errors import UserError
-from fpnas.training import folders, timm_data
+from fpnas.training import streams, timm_data
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
-from fpnas.training.folders import read_image
 from fpnas.training.load import load_data
+from fpnas.training.pictures import read_image
 
 NAME = "torch/image_folder"
 
@@ -31,10 +31,10 @@ def images_of(dataset: DataSet, part: str) -> torch.Tensor:
     return torch.cat([images for images, _ in iterate(getattr(dataset, part), 3, workers=2)])
 
 
-@pytest.mark.parametrize("limit", [folders.MEMORY_LIMIT, 1])
+@pytest.mark.parametrize("limit", [streams.MEMORY_LIMIT, 1])
 def test_images_of_timm_equal_those_of_folders(cache: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     class_folders(cache, train=4, val=2)
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", limit)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", limit)
     by_timm, by_folder = (load_data(name, default_image_size=7) for name in (NAME, str(cache)))
     assert by_timm.class_names == by_folder.class_names == ("cat", "dog")
     assert (by_timm.in_channels, by_timm.image_size) == (3, 7)
@@ -55,7 +55,7 @@ def test_one_class_is_refused(cache: Path) -> None:
 def test_max_images_of_streamed_images(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders(cache, train=6)
     whole = load_data(NAME, default_image_size=7, max_images=5, seed=3)
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", 1)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", 1)
     streamed = load_data(NAME, default_image_size=7, max_images=5, seed=3)
     assert torch.equal(images_of(whole, "train"), images_of(streamed, "train"))
     assert whole.train is not None and streamed.train is not None
@@ -78,7 +78,7 @@ def test_data_that_are_read_in_sequence(tmp_path: Path, monkeypatch: pytest.Monk
     dataset = load_data("wds/pictures", default_image_size=7)
     assert torch.equal(images_of(dataset, "train"), torch.stack([read_image(path, 7, 3) for path in paths]))
     assert dataset.train is not None and dataset.train.labels.tolist() == [0, 1, 0, 1, 0]
-    monkeypatch.setattr(folders, "MEMORY_LIMIT", 4 * 3 * 7 * 7)
+    monkeypatch.setattr(streams, "MEMORY_LIMIT", 4 * 3 * 7 * 7)
     with pytest.raises(UserError, match=r"--data wds/pictures: .* more than the 4 images that fit"):
         load_data("wds/pictures", default_image_size=7)
     monkeypatch.setattr(timm_data, "_create", lambda name, part: InSequence([]))

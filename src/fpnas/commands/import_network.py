@@ -33,12 +33,12 @@ def _add_arguments(parser: CommandParser) -> None:
 def _run(arguments: Any) -> dict[str, Any]:
     from fpnas.cost.counts import network_cost
     from fpnas.files import write_json_atomic
-    from fpnas.network_file import network_to_json
+    from fpnas.network_file import MOST_CHANNELS, network_to_json
     from fpnas.space import ACTIVATIONS, INPUT_RANGES
     from fpnas.timm_strings import network_from_timm_strings
 
     check_ranges(arguments, **{name: INPUT_RANGES[name] for name in ("input_size", "num_classes")})
-    check_ranges(arguments, stem_channels=(8, 65536), head_channels=(1, 65536))
+    check_ranges(arguments, stem_channels=(8, MOST_CHANNELS), head_channels=(1, MOST_CHANNELS))
     check_choices(arguments, activation=ACTIVATIONS)
     output = arguments.output
     check_output_file(output)

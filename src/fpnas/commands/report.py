@@ -22,10 +22,11 @@ def keep_report(moment: "Moment") -> None:
         return
     from fpnas.report.page import write_report
 
+    page = run / "report.html"
     try:
-        write_report([run], run / "report.html")
+        write_report([run], page)
     except Exception as error:  # no picture of a run is worth the run
-        tell(f"fpnas: {run / 'report.html'}: cannot be written: {first_line(error)}")
+        tell(f"fpnas: {page}: cannot be written: {first_line(error)}")
 
 
 def _add_arguments(parser: CommandParser) -> None:
@@ -41,7 +42,7 @@ def _run(arguments: Any) -> dict[str, Any]:
     if arguments.live:
         from fpnas.report.live import serve
 
-        serve(paths, arguments.port)
+        serve(paths, arguments.port)  # ends by an interruption alone
     from fpnas.report.page import write_report
 
     write_report(paths, arguments.output)

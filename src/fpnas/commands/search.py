@@ -1,6 +1,6 @@
 """`fpnas search`."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from fpnas.cli_parser import CommandParser
@@ -23,7 +23,7 @@ def _run(arguments: Any) -> dict[str, Any]:
     config.target_macs = str(config.target_macs)
     config.validate()
     from fpnas.runtime.run_directory import RunDirectory
-    from fpnas.search_result import CONVERGED_NATS
+    from fpnas.search_result import CONVERGED_NATS, result_figures
     from fpnas.supernet_search import run_search
 
     result = run_search(config, callbacks=[keep_report])
@@ -33,9 +33,8 @@ def _run(arguments: Any) -> dict[str, Any]:
             f"{CONVERGED_NATS:g} are expected; more --epochs may help"
         )
     run = RunDirectory(config.output, "search", asdict(config))
-    figures = {field.name: getattr(result, field.name) for field in fields(result)}
-    files = {"output": str(run.path), "architecture": str(run.architecture_path), "network": str(run.network_path)}
-    return figures | files
+    found = {"architecture": str(run.architecture_path), "network": str(run.network_path)}
+    return found | result_figures(result) | {"output": str(run.path)}
 
 
 def _network(document: dict[str, Any], arguments: Any) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, configuration_of
 from fpnas.commands.report import keep_report
 from fpnas.files import what_is_at
+from fpnas.network_file import NETWORK_NAME
 from fpnas.train_config import TrainConfig
 
 __all__ = ["COMMAND"]
@@ -36,7 +37,7 @@ def _run(arguments: Any) -> dict[str, Any]:
 
 
 def _network(document: dict[str, Any], arguments: Any) -> tuple[Path, None]:
-    return Path(document["output"]) / "network.json", None
+    return Path(document["output"]) / NETWORK_NAME, None
 
 
 COMMAND = Command("train a network, from scratch or from other weights", _add_arguments, _run, show_figures, _network)

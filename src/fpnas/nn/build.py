@@ -12,6 +12,7 @@ from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network, build_network
+from fpnas.run_options import SEED_RANGE
 from fpnas.space import INPUT_RANGES
 
 __all__ = ["build"]
@@ -45,7 +46,7 @@ def build(
     changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name in changed:
         check_integer(changed, name, *INPUT_RANGES[name], "build")
-    check_integer({"seed": seed}, "seed", 0, 2**31 - 1, "build")
+    check_integer({"seed": seed}, "seed", *SEED_RANGE, "build")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return build_network(replace(network, **changed))

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fpnas.gates import Gates, check_gates
 from fpnas.network_spec import round_width
 from fpnas.nn.ops import ACTIVATION_FUNCTIONS
 from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
@@ -120,7 +121,7 @@ def block_weights(
     )
 
 
-def masked_forward(supernet: SuperNet, images: Tensor, gates: Sequence[Mapping[str, Tensor]]) -> Tensor:
+def masked_forward(supernet: SuperNet, images: Tensor, gates: Gates) -> Tensor:
     """Logits with every choice of every block computed and weighted by gates.
 
     In training mode batch norm uses the batch's statistics, and the running statistics of every layer are updated,
@@ -261,21 +262,8 @@ def _mixed_mask(gates: Tensor, covered: Tensor) -> Tensor:
     return (gates[:, None] * covered).sum(0)
 
 
-def _moved(gates: Sequence[Mapping[str, Tensor]], like: Tensor) -> list[dict[str, Tensor]]:
+def _moved(gates: Gates, like: Tensor) -> list[dict[str, Tensor]]:
     """The gates with the device and dtype of another tensor, all in one transfer."""
     flat = torch.cat([group_gates[variable] for group_gates in gates for variable in VARIABLES]).to(like)
     parts = iter(flat.split([len(group_gates[variable]) for group_gates in gates for variable in VARIABLES]))
     return [{variable: next(parts) for variable in VARIABLES} for _ in gates]
-
-
-def check_gates(groups: Sequence[Group], gates: Sequence[Mapping[str, Tensor]]) -> None:
-    """ValueError, with the names, if gates do not fit the groups."""
-    if len(gates) != len(groups):
-        raise ValueError(f"gates of {len(gates)} groups: the space has {len(groups)}")
-    for group, group_gates in zip(groups, gates, strict=True):
-        for variable, size in zip(VARIABLES, group.cardinalities, strict=True):
-            if variable not in group_gates:
-                raise ValueError(f"gates of group {group.name!r}: {variable!r} is missing")
-            shape = tuple(group_gates[variable].shape)
-            if shape != (size,):
-                raise ValueError(f"gates of group {group.name!r}, {variable!r}: shape {shape}, expected {(size,)}")

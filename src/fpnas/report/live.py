@@ -12,11 +12,12 @@ from typing import Any
 from fpnas.errors import UserError, tell
 from fpnas.report.page import render
 from fpnas.report.runs import read_runs
+from fpnas.runtime.run_directory import CONFIG_FILE, METRICS_FILE, MISTAKES_FILE, RESULT_FILE
 
 __all__ = ["serve", "server_for", "state_of"]
 
 _ADDRESS = "127.0.0.1"
-_FILES = ("config.yaml", "metrics.jsonl", "result.json", "mistakes.json")
+_FILES = (CONFIG_FILE, METRICS_FILE, RESULT_FILE, MISTAKES_FILE)
 
 
 def state_of(paths: Sequence[Path]) -> str:
@@ -30,7 +31,7 @@ def state_of(paths: Sequence[Path]) -> str:
             except OSError:  # not there, or just replaced
                 continue
             changed = str(status.st_mtime_ns)
-            if name == "metrics.jsonl":
+            if name == METRICS_FILE:
                 # Steps come many a second; an epoch is what is worth drawing again.
                 changed = str(_epochs(file, status.st_size, status.st_mtime_ns))
             digest.update(f"{path!r} {name} {changed};".encode(errors="surrogateescape"))

@@ -18,13 +18,12 @@ _AROUND = 100
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 
 
-def read_mistakes(run: Path) -> Mistakes | None:
+def read_mistakes(path: Path) -> Mistakes | None:
     """What a training wrote of its mistakes; None where there is no such file.
 
     Raises:
         UserError: a broken file.
     """
-    path = run / "mistakes.json"
     if not path.is_file():
         return None
     content = read_json(path, "mistakes")

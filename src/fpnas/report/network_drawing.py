@@ -1,10 +1,11 @@
 """A network as a picture that is a table too: its blocks in scale, what each costs beside it."""
 
-from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from fpnas.cost import network_cost
-from fpnas.network_spec import BlockSpec, NetworkSpec
+from fpnas.network_spec import NetworkSpec
+from fpnas.network_summary import describe_network
 from fpnas.report.charts import macs_unit
 
 __all__ = ["draw_network", "network_in_words"]
@@ -13,23 +14,6 @@ _SIDE = 24
 """Of the square that stands for the largest map, pixels."""
 _CELL = 4
 """Of a kernel's weights, one square each, pixels."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One part: sizes in pixels, widths in channels; `inside` is the depthwise convolution's, 0 where there is none."""
-
-    name: str
-    size: int
-    out_size: int
-    kernel: int
-    activation: str
-    in_channels: int
-    channels: int
-    inside: int = 0
-    expansion: str = "none"
-    splits: int = 0
-    bypassed: bool = False
 
 
 def network_in_words(spec: NetworkSpec) -> str:
@@ -46,21 +30,21 @@ def network_in_words(spec: NetworkSpec) -> str:
 
 def draw_network(spec: NetworkSpec) -> str:
     """A table with a row for the stem, each block and the head."""
-    cost = network_cost(spec)
     rows = _rows(spec)
-    largest = max(row.size for row in rows)
-    widest = max(max(row.channels, row.inside) for row in rows)
-    most = max(1, *(part.macs for part in cost.parts))
-    unit, word = macs_unit(cost.macs)
+    largest = max(row["in_size"] for row in rows)
+    widest = max(max(row["channels"], row["inside"]) for row in rows)
+    macs = sum(row["macs"] for row in rows)
+    most = max(1, *(row["macs"] for row in rows))
+    unit, word = macs_unit(macs)
     lines = []
-    for row, part in zip(rows, cost.parts, strict=True):
+    for row in rows:
         lines.append(
-            f"<tr><th scope='row'>{row.name}</th><td>{_map(row, largest)}</td>"
-            f"{_bypass_cells(row) if row.bypassed else _cells(row)}"
+            f"<tr><th scope='row'>{row['name']}</th><td>{_map(row, largest)}</td>"
+            f"{_bypass_cells(row) if _is_bypassed(row) else _cells(row)}"
             f"<td class='widths'>{_widths(row)}</td><td class='boxes'>{_boxes(row, widest)}</td>"
-            f"<td class='cost'><span class='macs' style='width:{100 * part.macs / most:.1f}%'></span></td>"
-            f"<td class='number'>{part.macs / unit:,.3f}<span class='unit'> {word}</span></td>"
-            f"<td class='number'>{100 * part.macs / max(1, cost.macs):.0f}%</td></tr>"
+            f"<td class='cost'><span class='macs' style='width:{100 * row['macs'] / most:.1f}%'></span></td>"
+            f"<td class='number'>{row['macs'] / unit:,.3f}<span class='unit'> {word}</span></td>"
+            f"<td class='number'>{100 * row['macs'] / max(1, macs):.0f}%</td></tr>"
         )
     heads = ["part", "map, pixels", "kernel", "activation", "expansion", "attention"]
     head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
@@ -68,49 +52,23 @@ def draw_network(spec: NetworkSpec) -> str:
         f"<table class='network'><thead><tr>{head}<th scope='col' colspan='2'>channels: in → inside → out</th>"
         f"<th scope='col' colspan='2'>multiply-adds, {word}s</th><th scope='col' class='number'>share</th></tr></thead>"
         f"<tbody>{''.join(lines)}</tbody><tfoot><tr><th scope='row' colspan='9'>all</th>"
-        f"<td class='number'>{cost.macs / unit:,.3f}<span class='unit'> {word}</span></td>"
+        f"<td class='number'>{macs / unit:,.3f}<span class='unit'> {word}</span></td>"
         "<td class='number'>100%</td></tr></tfoot></table>"
     )
 
 
-def _rows(spec: NetworkSpec) -> list[_Row]:
-    stem, head = spec.stem, spec.head
-    first = _Row(
-        name="stem",
-        size=spec.input_size,
-        out_size=spec.stem_size,
-        kernel=stem.kernel,
-        activation=stem.activation,
-        in_channels=spec.in_channels,
-        channels=stem.channels,
-    )
-    last = _Row(
-        name=f"head, {spec.num_classes} classes",
-        size=spec.last_size,
-        out_size=1,
-        kernel=1,
-        activation=head.activation,
-        in_channels=spec.last_channels,
-        channels=head.channels,
-        inside=0 if spec.head_hidden == head.channels else spec.head_hidden,
-    )
-    return [first, *(_block_row(str(number), block) for number, block in enumerate(spec.blocks, 1)), last]
+def _rows(spec: NetworkSpec) -> list[dict[str, Any]]:
+    """The parts as `describe_network` has them, named for the table, with their expansion.
 
-
-def _block_row(name: str, block: BlockSpec) -> _Row:
-    return _Row(
-        name=name,
-        size=block.in_size,
-        out_size=block.out_size,
-        kernel=block.kernel,
-        activation=block.activation,
-        in_channels=block.in_channels,
-        channels=block.channels,
-        inside=block.hidden if block.kernel else 0,
-        expansion=f"{block.expansion:g}",
-        splits=block.splits,
-        bypassed=not block.kernel,
-    )
+    `inside` is the width between a part's convolutions, 0 where there is none.
+    """
+    parts = describe_network(spec)["blocks"]
+    names = ["stem", *map(str, range(1, len(parts) - 1)), f"head, {spec.num_classes} classes"]
+    expansions = ["none", *(f"{block.expansion:g}" for block in spec.blocks), "none"]
+    return [
+        part | {"name": name, "expansion": expansion, "inside": 0 if part["kind"] == "conv" else part["hidden"] or 0}
+        for part, name, expansion in zip(parts, names, expansions, strict=True)
+    ]
 
 
 def _svg(width: int, height: int, content: str) -> str:
@@ -118,13 +76,13 @@ def _svg(width: int, height: int, content: str) -> str:
     return f"<svg aria-hidden='true' width='{width}' height='{height}'>{content}</svg>"
 
 
-def _map(row: _Row, largest: int) -> str:
+def _map(row: dict[str, Any], largest: int) -> str:
     squares = ""
-    for kind, size in (("edge", row.size), ("fill", row.out_size)):
+    for kind, size in (("edge", row["in_size"]), ("fill", row["out_size"])):
         side = max(2.0, _SIDE * size / largest)
         box = f"x='0.5' y='{_SIDE - side + 0.5:.1f}' width='{side:.1f}' height='{side:.1f}'"
         squares += f"<rect class='{kind}' {box}/>"
-    text = f"{row.size}" if row.size == row.out_size else f"{row.size} → {row.out_size}"
+    text = f"{row['in_size']}" if row["in_size"] == row["out_size"] else f"{row['in_size']} → {row['out_size']}"
     return f"{_svg(_SIDE + 1, _SIDE + 1, squares)} {text}"
 
 
@@ -142,11 +100,11 @@ def _attention(splits: int) -> str:
     return f"{_svg(10 * splits, 10, circles)} {'squeeze-excite' if splits == 1 else f'{splits} splits'}"
 
 
-def _cells(row: _Row) -> str:
+def _cells(row: dict[str, Any]) -> str:
     return (
-        f"<td>{_kernel(row.kernel)}</td><td>{escape(row.activation)}</td>"
-        f"<td class='{_kind('expansion', row.expansion)}'>{row.expansion}</td>"
-        f"<td class='{_kind('attention', _attention(row.splits))}'>{_attention(row.splits)}</td>"
+        f"<td>{_kernel(row['kernel'])}</td><td>{escape(row['activation'])}</td>"
+        f"<td class='{_kind('expansion', row['expansion'])}'>{row['expansion']}</td>"
+        f"<td class='{_kind('attention', _attention(row['splits']))}'>{_attention(row['splits'])}</td>"
     )
 
 
@@ -155,19 +113,22 @@ def _kind(kind: str, text: str) -> str:
     return f"{kind} none" if text == "none" else kind
 
 
-def _bypass_cells(row: _Row) -> str:
-    same = (row.size, row.in_channels) == (row.out_size, row.channels)
-    text = "passed by" if same else "passed by, but for a 1x1 convolution"
+def _is_bypassed(row: dict[str, Any]) -> bool:
+    return row["kind"] in ("bypass", "identity")
+
+
+def _bypass_cells(row: dict[str, Any]) -> str:
+    text = "passed by" if row["kind"] == "identity" else "passed by, but for a 1x1 convolution"
     return f"<td colspan='4' class='bypass'>{text}</td>"
 
 
-def _widths(row: _Row) -> str:
-    return " → ".join(str(width) for width in (row.in_channels, row.inside, row.channels) if width)
+def _widths(row: dict[str, Any]) -> str:
+    return " → ".join(str(width) for width in (row["in_channels"], row["inside"], row["channels"]) if width)
 
 
-def _boxes(row: _Row, widest: int) -> str:
-    if row.bypassed:
+def _boxes(row: dict[str, Any], widest: int) -> str:
+    if _is_bypassed(row):
         return "<span class='box'><span class='dashes'></span></span>"
-    inside = f"<span class='inside' style='width:{100 * row.inside / widest:.1f}%'></span>" if row.inside else ""
-    channels = f"<span class='channels' style='width:{100 * row.channels / widest:.1f}%'></span>"
+    inside = f"<span class='inside' style='width:{100 * row['inside'] / widest:.1f}%'></span>" if row["inside"] else ""
+    channels = f"<span class='channels' style='width:{100 * row['channels'] / widest:.1f}%'></span>"
     return f"<span class='box'>{inside}{channels}</span>"

@@ -205,7 +205,7 @@ def _mistakes(page: _Page, run: ReportedRun) -> None:
     # Imports PyTorch, which takes seconds and which no other part of a page needs.
     from fpnas.report.mistakes import confusion_chart, read_mistakes
 
-    mistakes = read_mistakes(run.directory.path)
+    mistakes = read_mistakes(run.directory.mistakes_path)
     if mistakes is None:
         return
     page.add("<h2>What it gets wrong</h2>")

@@ -75,7 +75,7 @@ class RunKeeper:
         if run is not None:
             self._checkpoints = Checkpoints(run.checkpoints, run.kind)
             self._checkpoints.clear_unfinished()
-        checkpoint = self._processes.from_first(lambda: self._found(run, total_steps))
+        checkpoint = self._processes.from_first(self._found)
         recorded_bytes = 0
         if checkpoint is not None:
             self.first_step = checkpoint.step
@@ -88,18 +88,22 @@ class RunKeeper:
         if run is not None:
             self._log = MetricsLog(run.path, recorded_bytes=recorded_bytes, first_step=self.first_step)
 
-    def _found(self, run: RunDirectory | None, total_steps: int) -> Checkpoint | None:
-        """The checkpoint that a run goes on from."""
+    def _found(self) -> Checkpoint | None:
+        """The checkpoint that the run goes on from."""
+        run = self._run
         checkpoint = self._newest(run) if run and run.goes_on else None
         if run is None or checkpoint is None:
             return None
-        if checkpoint.step > total_steps:
-            raise UserError(f"--epochs: {run.path} is at step {checkpoint.step} of {total_steps}")
+        if checkpoint.step > self._total_steps:
+            raise UserError(
+                f"--epochs: {self._total_steps} steps in all, but {run.path} is at step {checkpoint.step}; "
+                "at least as many are accepted"
+            )
         kept = checkpoint.state["keeper"]
         for option, digest in self._identity.items():
             if kept["identity"].get(option, digest) != digest:
                 raise UserError(f"{option}: not what {run.path} began with; without --resume a new run is made")
-        tell(f"fpnas: {run.path} goes on at step {checkpoint.step} of {total_steps}")
+        tell(f"fpnas: {run.path} goes on at step {checkpoint.step} of {self._total_steps}")
         return checkpoint
 
     def _newest(self, run: RunDirectory) -> Checkpoint | None:

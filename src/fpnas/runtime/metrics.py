@@ -10,6 +10,7 @@ from typing import Any
 
 from fpnas.errors import UserError
 from fpnas.files import read_text
+from fpnas.runtime.run_directory import METRICS_FILE
 from fpnas.space import SearchSpace
 
 __all__ = ["MetricsLog", "probability_curves", "read_metrics"]
@@ -32,7 +33,7 @@ class MetricsLog:
         # Importing TensorBoard takes a second; commands that write no record should not wait for it.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._path = path = Path(run_path) / "metrics.jsonl"
+        self._path = path = Path(run_path) / METRICS_FILE
         self._file = path.open("ab")
         # Whole lines alone: one that was cut must not swallow the next.
         self._file.truncate(path.read_bytes()[:recorded_bytes].rfind(b"\n") + 1)

@@ -13,10 +13,14 @@ from fpnas.checks import shown
 from fpnas.errors import UserError
 from fpnas.files import read_text, what_is_at, write_text_atomic
 from fpnas.launcher import launch_id
+from fpnas.network_file import NETWORK_NAME
 from fpnas.runtime.environment import environment
 from fpnas.version import __version__
 
-__all__ = ["MAY_CHANGE", "RunDirectory", "goes_on"]
+__all__ = ["CONFIG_FILE", "MAY_CHANGE", "METRICS_FILE", "MISTAKES_FILE", "RESULT_FILE", "RunDirectory", "goes_on"]
+
+CONFIG_FILE, METRICS_FILE = "config.yaml", "metrics.jsonl"
+RESULT_FILE, MISTAKES_FILE = "result.json", "mistakes.json"
 
 MAY_CHANGE = (
     "output",
@@ -74,13 +78,13 @@ class RunDirectory:
             UserError: the path is a file or a directory with other content, or cannot be made.
         """
         target = Path(path)
-        if resume and what_is_at(target / "config.yaml", "--output"):
+        if resume and what_is_at(target / CONFIG_FILE, "--output"):
             cls.open(target, resume)
             return
         try:
             if target.is_dir():
                 if not _is_free(target):
-                    what = "another run" if (target / "config.yaml").exists() else "other files"
+                    what = "another run" if (target / CONFIG_FILE).exists() else "other files"
                     more = ", or --resume where a run goes on" if what == "another run" else ""
                     raise UserError(f"--output {target}: holds {what}; a new or empty directory is accepted{more}")
             elif os.path.lexists(target):
@@ -89,7 +93,8 @@ class RunDirectory:
             while not os.path.lexists(existing):
                 existing = existing.parent
         except (OSError, ValueError) as error:
-            raise UserError(f"--output {target}: cannot be used: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"--output {target}: cannot be used: {reason}") from None
         if "\0" in str(target):
             raise UserError(f"--output {shown(str(target))}: a path cannot hold a null character")
         if not existing.is_dir():
@@ -121,7 +126,7 @@ class RunDirectory:
         assert kind in _KINDS, kind
         cls.check_free(path, resume=None if resume is None else kind)
         plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in config.items()}
-        begun = resume is not None and (Path(path) / "config.yaml").exists()
+        begun = resume is not None and (Path(path) / CONFIG_FILE).exists()
         if begun:
             before = cls.open(path, kind).config
             names = [name for name in plain if name not in (resume or ()) and plain[name] != before.get(name)]
@@ -164,9 +169,9 @@ class RunDirectory:
         if found != "folder":
             problem = "not a directory" if found else "no such directory"
             raise UserError(f"run {directory}: {problem}; the --output of a search or training is expected")
-        config_path = directory / "config.yaml"
+        config_path = directory / CONFIG_FILE
         if not what_is_at(config_path, "run"):
-            raise UserError(f"run {directory}: has no config.yaml; the --output of a search or training is expected")
+            raise UserError(f"run {directory}: has no {CONFIG_FILE}; the --output of a search or training is expected")
         try:
             document = yaml.safe_load(read_text(config_path, "run configuration"))
         except yaml.YAMLError:
@@ -186,7 +191,7 @@ class RunDirectory:
 
     @property
     def config_path(self) -> Path:
-        return self.path / "config.yaml"
+        return self.path / CONFIG_FILE
 
     @property
     def space_path(self) -> Path:
@@ -195,7 +200,7 @@ class RunDirectory:
 
     @property
     def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS_FILE
 
     @property
     def architecture_path(self) -> Path:
@@ -203,11 +208,16 @@ class RunDirectory:
 
     @property
     def network_path(self) -> Path:
-        return self.path / "network.json"
+        return self.path / NETWORK_NAME
 
     @property
     def result_path(self) -> Path:
-        return self.path / "result.json"
+        return self.path / RESULT_FILE
+
+    @property
+    def mistakes_path(self) -> Path:
+        """What a training takes for what, and the images that it is most wrong about."""
+        return self.path / MISTAKES_FILE
 
     @property
     def checkpoints(self) -> Path:
@@ -223,7 +233,7 @@ def _is_free(directory: Path) -> bool:
     """Whether there is nothing but what a run leaves that was killed while it made its directory."""
     return all(
         path.name in (".lock", _LAUNCH)
-        or path.name.startswith((".config.yaml.", f".{_LAUNCH}."))
+        or path.name.startswith((f".{CONFIG_FILE}.", f".{_LAUNCH}."))
         or (path.name == "checkpoints" and _is_free(path))
         for path in directory.iterdir()
     )

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from fpnas.space import SearchSpace
 from fpnas.strategies import evolution, fbnetv2, fp_nas, fp_nas_paper, parsec, random, tunas
-from fpnas.strategies.base import DeriveTools, Gates, Judgement, StepTools, Strategy, StrategySettings
+from fpnas.strategies.base import DeriveTools, Judgement, StepTools, Strategy, StrategySettings
 
-__all__ = ["STRATEGIES", "DeriveTools", "Gates", "Judgement", "StepTools", "Strategy", "StrategySettings"]
+__all__ = ["STRATEGIES", "DeriveTools", "Judgement", "StepTools", "Strategy", "StrategySettings"]
 
 STRATEGIES: dict[str, Callable[[SearchSpace, StrategySettings], Strategy]] = {
     "fp-nas": fp_nas.build,

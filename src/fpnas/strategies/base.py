@@ -1,6 +1,6 @@
 """What a search strategy is given and what it owes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,18 +10,20 @@ from torch import Tensor
 from fpnas.cost.table import CostTable
 from fpnas.derivation import most_probable_within
 from fpnas.distribution import Distribution
+from fpnas.gates import Gates
 
-__all__ = ["DeriveTools", "Gates", "Judgement", "StepTools", "Strategy", "StrategySettings", "most_probable"]
-
-Gates = Sequence[Mapping[str, Tensor]]
-"""Weights of every choice: `gates[g][variable]` sums to 1 over the values of that choice."""
+__all__ = ["DeriveTools", "Judgement", "StepTools", "Strategy", "StrategySettings", "most_probable"]
 
 
 class Judgement(NamedTuple):
-    """Mean cross-entropies, nats, and accuracies, shares in [0, 1], of K architectures on one batch; shapes (K,)."""
+    """Of K architectures on one batch, shapes (K,): mean cross-entropies, nats, and scores, of which more is better.
+
+    A score is an accuracy, a share in [0, 1]; in searches for an objective the cross-entropy, which is the objective's
+    value scaled, with its sign changed.
+    """
 
     cross_entropy_K: Tensor
-    accuracy_K: Tensor
+    score_K: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,15 @@ class DeriveTools:
         generator: on the CPU, seeded by the run.
         costs: costs of architectures.
         target: the budget, in the unit of `costs`.
-        accuracy: of one architecture (G, V) with the shared weights, batch norm recalibrated, on the architecture half,
-            percent.
+        score: of one architecture (G, V), more is better: the accuracy with the shared weights, batch norm
+            recalibrated, on the architecture half, percent; in searches for an objective, its value with the sign
+            changed.
     """
 
     generator: torch.Generator
     costs: CostTable
     target: int
-    accuracy: Callable[[Tensor], float]
+    score: Callable[[Tensor], float]
 
 
 @dataclass(frozen=True)

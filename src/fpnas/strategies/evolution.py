@@ -27,7 +27,7 @@ class Evolution(RandomSearch):
     Args:
         space: what is searched.
         budget_floor: least cost of an architecture, as a share of the target.
-        evaluations: architectures whose accuracy is measured at the end.
+        evaluations: architectures whose score is measured at the end.
     """
 
     def __init__(self, space: SearchSpace, *, budget_floor: float, evaluations: int = EVALUATIONS) -> None:
@@ -37,13 +37,13 @@ class Evolution(RandomSearch):
     def derive(self, tools: DeriveTools) -> Tensor:
         """The best architecture of all generations, indices (G, V)."""
         founders = self._draw(tools, min(POPULATION, self.evaluations))
-        seen = [(tools.accuracy(indices_GV), indices_GV) for indices_GV in founders]
+        seen = [(tools.score(indices_GV), indices_GV) for indices_GV in founders]
         population = deque(seen)
         while len(seen) < self.evaluations:
             rivals = torch.randint(len(population), (TOURNAMENT,), generator=tools.generator).tolist()
             _, parent_GV = max((population[rival] for rival in rivals), key=lambda member: member[0])
             child_GV = self._mutate(parent_GV, tools)
-            seen.append((tools.accuracy(child_GV), child_GV))
+            seen.append((tools.score(child_GV), child_GV))
             population.append(seen[-1])
             population.popleft()
         return max(seen, key=lambda member: member[0])[1]

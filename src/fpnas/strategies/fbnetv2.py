@@ -6,15 +6,14 @@ those of `fpnas.nn.masked`. The cost is the exact expected one, drawn to the tar
 uses the budget it is compared at; FBNetV2 multiplies by a power of the cost instead.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from fpnas.cost.table import CostTable
-from fpnas.distribution import Factorized, from_state_dict
+from fpnas.gates import Gates
 from fpnas.space import VARIABLES, SearchSpace
-from fpnas.strategies.base import DeriveTools, Gates, StepTools, StrategySettings, most_probable
+from fpnas.strategies.base import StepTools, StrategySettings
+from fpnas.strategies.distribution_search import DistributionSearch
 from fpnas.strategies.fp_nas import LOGIT_TRAVEL
 
 __all__ = ["FbNetV2", "build", "expected_cost"]
@@ -23,23 +22,13 @@ FIRST_TEMPERATURE, LAST_TEMPERATURE = 5.0, 0.2
 COST_WEIGHT = 1.0
 
 
-class FbNetV2:
+class FbNetV2(DistributionSearch):
     """Differentiable search with masks.
 
     Args:
         space: what is searched.
         learning_rate: Adam's rate for the logits.
     """
-
-    learns = True
-
-    def __init__(self, space: SearchSpace, *, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
-        self._use(Factorized(space.cardinalities))
-
-    def _use(self, distribution: Factorized) -> None:
-        self.distribution = distribution
-        self.optimizer = torch.optim.Adam(distribution.parameters(), lr=self.learning_rate)
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """A weight step, and after the warm-up a step of the logits."""
@@ -73,21 +62,6 @@ class FbNetV2:
             soft = [((p - noise.log()) / temperature).softmax(-1) for p, noise in zip(row, noises, strict=True)]
             gates.append(dict(zip(VARIABLES, soft, strict=True)))
         return gates
-
-    def derive(self, tools: DeriveTools) -> Tensor:
-        """The most probable architecture within the budget, indices (G, V)."""
-        return most_probable(self.distribution, tools)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Distribution and its optimizer."""
-        return {"distribution": self.distribution.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        distribution = from_state_dict(state["distribution"])
-        assert isinstance(distribution, Factorized)
-        self._use(distribution)
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def expected_cost(costs: CostTable, log_probs: list[list[Tensor]]) -> Tensor:

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 from fpnas.budget_sampling import sample_within_budget
-from fpnas.distribution import Distribution, Factorized, from_state_dict
+from fpnas.distribution import Factorized
 from fpnas.objective import architecture_loss, hinge_costs, importance_weights, sample_weights
 from fpnas.sampling import AdaptiveSamples
 from fpnas.space import SearchSpace
-from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
+from fpnas.strategies.base import StepTools, StrategySettings
+from fpnas.strategies.distribution_search import DistributionSearch
 
 __all__ = ["LOGIT_TRAVEL", "FpNas", "build"]
 
@@ -62,7 +63,7 @@ def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
     return math.exp(max(-MOST_PACING, min(MOST_PACING, PACING_GAIN * lag)))
 
 
-class FpNas:
+class FpNas(DistributionSearch):
     """Sampled architectures, weighed by their likelihood: the default strategy, the paper's form and PARSEC.
 
     Args:
@@ -77,8 +78,6 @@ class FpNas:
         joint_from: share of the search at which the distribution becomes the joint one.
     """
 
-    learns = True
-
     def __init__(
         self,
         space: SearchSpace,
@@ -91,38 +90,24 @@ class FpNas:
         resample: bool,
         joint_from: float,
     ) -> None:
+        super().__init__(space, learning_rate=learning_rate)
         self.number_of_samples = number_of_samples
-        self.learning_rate = learning_rate
         self.paced = paced
         self.likelihood_scale = likelihood_scale
         self.budget_floor = budget_floor
         self.resample = resample
         self.joint_from = joint_from
         self._learning_from = 0.0
-        self._use(Factorized(space.cardinalities))
         self._initial_entropy = self.distribution.entropy().item()
-
-    def _use(self, distribution: Distribution) -> None:
-        self.distribution = distribution
-        self.optimizer = torch.optim.Adam(distribution.parameters(), lr=self.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Distribution, its optimizer, and where the learning began."""
-        return {
-            "distribution": self.distribution.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "learning_from": self._learning_from,
-        }
+        return super().state_dict() | {"learning_from": self._learning_from}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        self._use(from_state_dict(state["distribution"]))
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().load_state_dict(state)
         self._learning_from = state["learning_from"]
-
-    def derive(self, tools: DeriveTools) -> Tensor:
-        """The most probable architecture within the budget, indices (G, V)."""
-        return most_probable(self.distribution, tools)
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """One architecture step and one weight step; in the warm-up the weight step alone."""

@@ -16,7 +16,7 @@ from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings
 __all__ = ["EVALUATIONS", "RandomSearch", "build"]
 
 EVALUATIONS = 100
-"""Architectures whose accuracy with the shared weights is measured at the end."""
+"""Architectures whose score is measured at the end."""
 
 
 class RandomSearch:
@@ -44,7 +44,7 @@ class RandomSearch:
     def derive(self, tools: DeriveTools) -> Tensor:
         """The best of the architectures drawn now, indices (G, V)."""
         indices_KGV = self._draw(tools, self.evaluations)
-        return max(indices_KGV, key=tools.accuracy)
+        return max(indices_KGV, key=tools.score)
 
     def _draw(self, tools: StepTools | DeriveTools, number: int) -> Tensor:
         low, high = self.budget_floor * tools.target, tools.target

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fpnas.distribution import Factorized, from_state_dict
 from fpnas.objective import absolute_costs
 from fpnas.space import VARIABLES, SearchSpace
-from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings, most_probable
+from fpnas.strategies.base import StepTools, StrategySettings
+from fpnas.strategies.distribution_search import DistributionSearch
 
 __all__ = ["TuNas", "build"]
 
@@ -30,10 +30,11 @@ LOGIT_TRAVEL = 160.0
 """Of a logit that always goes one way. The reward of one sample points the wrong way almost as often as the right one:
 on a landscape as noisy as a supernet's accuracies, 40 leaves 30 of 56 nats and 160 settles."""
 OPENED_UNTIL = 0.25
+_KERNEL = VARIABLES.index("kernel")
 _WIDTHS = (VARIABLES.index("expansion"), VARIABLES.index("channels"))
 
 
-class TuNas:
+class TuNas(DistributionSearch):
     """Policy gradient with one architecture a step.
 
     Args:
@@ -41,18 +42,11 @@ class TuNas:
         learning_rate: Adam's rate for the logits at the start; it grows tenfold.
     """
 
-    learns = True
-
     def __init__(self, space: SearchSpace, *, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
+        super().__init__(space, learning_rate=learning_rate, betas=(0.0, 0.999))
         self.baseline: float | None = None
         self._bypass_first = torch.tensor([group.values("kernel")[0] == 0 for group in space.groups])
         self._largest_GV = torch.tensor(space.cardinalities) - 1
-        self._use(Factorized(space.cardinalities))
-
-    def _use(self, distribution: Factorized) -> None:
-        self.distribution = distribution
-        self.optimizer = torch.optim.Adam(distribution.parameters(), lr=self.learning_rate, betas=(0.0, 0.999))
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """A weight step, and after the first quarter of the search a policy-gradient step."""
@@ -63,8 +57,8 @@ class TuNas:
             return {"samples": 1, "loss": loss, "sampled_cost": float(tools.costs.cost(trained_1GV)[0])}
         entropy = self.distribution.entropy().item()
         cost_1 = tools.costs.cost(indices_1GV)
-        accuracy = float(tools.judge(indices_1GV).accuracy_K[0])
-        reward = accuracy - COST_WEIGHT * float(absolute_costs(cost_1, tools.target)[0])
+        score = float(tools.judge(indices_1GV).score_K[0])
+        reward = score - COST_WEIGHT * float(absolute_costs(cost_1, tools.target)[0])
         baseline = reward if self.baseline is None else self.baseline
         self.baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward
         phase = (tools.progress - OPENED_UNTIL) / (1 - OPENED_UNTIL)
@@ -86,30 +80,19 @@ class TuNas:
         widest = torch.zeros_like(opened)
         widest[..., _WIDTHS] = True
         result = torch.where(opened & widest, self._largest_GV, indices_1GV)
-        bypassed = opened[..., 0] & (result[..., 0] == 0) & self._bypass_first
-        kernels = self._largest_GV[:, 0].clamp(min=1)
-        drawn = 1 + (torch.rand(bypassed.shape, generator=generator) * kernels).long()
-        result[..., 0] = torch.where(bypassed, torch.minimum(drawn, self._largest_GV[:, 0]), result[..., 0])
+        kernel_1G, largest_G = result[..., _KERNEL], self._largest_GV[:, _KERNEL]
+        bypassed = opened[..., _KERNEL] & (kernel_1G == 0) & self._bypass_first
+        drawn = 1 + (torch.rand(bypassed.shape, generator=generator) * largest_G.clamp(min=1)).long()
+        result[..., _KERNEL] = torch.where(bypassed, torch.minimum(drawn, largest_G), kernel_1G)
         return result
-
-    def derive(self, tools: DeriveTools) -> Tensor:
-        """The most probable architecture within the budget, indices (G, V)."""
-        return most_probable(self.distribution, tools)
 
     def state_dict(self) -> dict[str, Any]:
         """Distribution, its optimizer and the baseline."""
-        return {
-            "distribution": self.distribution.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "baseline": self.baseline,
-        }
+        return super().state_dict() | {"baseline": self.baseline}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        distribution = from_state_dict(state["distribution"])
-        assert isinstance(distribution, Factorized)
-        self._use(distribution)
-        self.optimizer.load_state_dict(state["optimizer"])
+        super().load_state_dict(state)
         self.baseline = state["baseline"]
 
 

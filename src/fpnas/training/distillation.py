@@ -12,7 +12,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fpnas.errors import UserError, first_line
 from fpnas.files import what_is_at
-from fpnas.model_folder import NETWORK_NAME, load
+from fpnas.model_folder import load
+from fpnas.network_file import NETWORK_NAME
 from fpnas.nn.network import ConvNorm
 from fpnas.runtime.weights import digest_of
 from fpnas.training.data import DataSet

@@ -12,7 +12,10 @@ from fpnas.training.augment import normalise, to_device
 from fpnas.training.batches import Batch, iterate
 from fpnas.training.data import ImageSource
 
-__all__ = ["Accuracy", "accuracy", "normalised_batches", "recalibrate_batch_norm"]
+__all__ = ["JUDGED_BATCH", "Accuracy", "accuracy", "normalised_batches", "recalibrate_batch_norm"]
+
+JUDGED_BATCH = 500
+"""Images of a batch that an accuracy is measured on."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,12 @@ def normalised_batches(
     source: ImageSource,
     mean: tuple[float, ...],
     std: tuple[float, ...],
-    batch_size: int,
     device: torch.device,
     workers: int = 0,
     share: Share = WHOLE,
 ) -> Iterator[Batch]:
     """Batches of all images in order, or a share of the batches, ready for a network."""
-    for images, labels in iterate(source, batch_size, workers=workers, share=share):
+    for images, labels in iterate(source, JUDGED_BATCH, workers=workers, share=share):
         yield normalise(images, mean, std, device), to_device(labels, device)
 
 

@@ -53,7 +53,8 @@ def _read_idx(path: Path) -> Tensor:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read: {reason}") from None
     if len(data) > _MOST_BYTES:
         raise UserError(f"{path}: more than {_MOST_BYTES} bytes; Fashion-MNIST has 47 million")
     if len(data) < 4 or data[:3] != b"\0\0\x08":

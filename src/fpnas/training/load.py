@@ -17,12 +17,14 @@ from fpnas.training.class_balance import class_balanced_subset
 from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, usual_shift
 from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, find_fashion_mnist, idx_path
+from fpnas.training.streams import StreamedImages, fit_memory
 from fpnas.training.timm_data import TIMM_PREFIXES, timm_data
 
 __all__ = ["fashion_mnist_folder", "load_data"]
 
 ACCEPTED = "digits, fashion-mnist, a folder with train/ and val/ class folders, or a name of timm such as torch/cifar10"
 _STATISTICS_SAMPLE = 5000
+_STREAMED_STATISTICS_SAMPLE = 500
 _STATISTICS_BATCH = 64
 
 
@@ -93,7 +95,7 @@ def load_data(
 class _Subset:
     """Some of the images of a source that isn't in memory."""
 
-    def __init__(self, source: folders.StreamedImages, indices: Tensor) -> None:
+    def __init__(self, source: StreamedImages, indices: Tensor) -> None:
         self._source, self._indices = source, indices
         self.labels, self.in_memory = source.labels[indices], source.in_memory
 
@@ -142,7 +144,7 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
         return None
     resized = _Resized(source, image_size)
     channels = source.batch(torch.tensor([0])).shape[1]
-    if not folders.fit_memory(len(source), (channels, image_size, image_size)):
+    if not fit_memory(len(source), (channels, image_size, image_size)):
         return resized
     # In pieces: as floating-point numbers they would take four times the room.
     pieces = [resized.batch(indices) for indices in torch.arange(len(source)).split(1000)]
@@ -152,13 +154,13 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
 def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
     if isinstance(source, ImagesInMemory):
         return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped)
-    assert isinstance(source, folders.StreamedImages), source
+    assert isinstance(source, StreamedImages), source
     return _Subset(source, indices)
 
 
 def _statistics(source: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel, scale 0 to 1, over a spread of the images."""
-    count = min(len(source), _STATISTICS_SAMPLE if source.in_memory else 500)
+    count = min(len(source), _STATISTICS_SAMPLE if source.in_memory else _STREAMED_STATISTICS_SAMPLE)
     indices = torch.linspace(0, len(source) - 1, count).long()
     pixels = 0
     total = squares = torch.zeros((), dtype=torch.int64)

@@ -8,8 +8,9 @@ import torch
 from timm.optim import create_optimizer_v2
 from torch import nn
 
+from fpnas.run_options import OPTIMIZERS
+
 __all__ = [
-    "OPTIMIZERS",
     "build_optimizer",
     "load_optimizer_state",
     "optimizer_state",
@@ -17,13 +18,6 @@ __all__ = [
     "warm_up_cosine",
     "warm_up_exponential",
 ]
-
-OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "sgd": {"opt": "sgd", "momentum": 0.9, "nesterov": True},
-    # TensorFlow's form of RMSProp, as the paper's recipe and EfficientNet's use it.
-    "rmsprop": {"opt": "rmsproptf", "momentum": 0.9, "eps": 1e-3},
-    "adamw": {"opt": "adamw"},
-}
 
 
 def build_optimizer(model: nn.Module, *, name: str, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

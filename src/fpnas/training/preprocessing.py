@@ -13,7 +13,7 @@ from fpnas.checks import check_number, shown
 from fpnas.errors import UserError
 from fpnas.training.augment import normalise
 from fpnas.training.data import DataSet
-from fpnas.training.folders import decode, read_image
+from fpnas.training.pictures import decode, read_image
 
 __all__ = ["Preprocessing"]
 

@@ -13,6 +13,7 @@ from fpnas.training.augment import Augment, normalise, to_device
 from fpnas.training.batches import Batch, BatchStream, iterate
 from fpnas.training.class_balance import class_balanced_halves
 from fpnas.training.data import DataSet
+from fpnas.training.evaluation import JUDGED_BATCH
 
 __all__ = ["SearchImages"]
 
@@ -124,7 +125,7 @@ class SearchImages:
         Args:
             share: of the batches, to be delivered.
         """
-        return self._spread(self.architecture_half, JUDGED_IMAGES, 500, share)
+        return self._spread(self.architecture_half, JUDGED_IMAGES, JUDGED_BATCH, share)
 
     def _spread(self, half: Tensor, count: int, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
         chosen = half[torch.linspace(0, len(half) - 1, min(len(half), count)).long()]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fpnas.architecture import Architecture
+from fpnas.gates import Gates
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.masked import masked_forward
 from fpnas.nn.supernet import SuperNet
@@ -18,8 +19,6 @@ from fpnas.training.optim import load_optimizer_state, optimizer_state
 from fpnas.training.precision import Precision
 
 __all__ = ["SuperNetTrainer"]
-
-Gates = Sequence[Mapping[str, Tensor]]
 
 
 class SuperNetTrainer:

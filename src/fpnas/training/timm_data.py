@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError, first_line
-from fpnas.training import folders
+from fpnas.training import streams
 from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, download_folder
+from fpnas.training.pictures import decode
 
 __all__ = ["TIMM_PREFIXES", "timm_data"]
 
@@ -77,7 +78,7 @@ def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_im
     def read(index: int, crop: Crop | None = None) -> Tensor:
         try:
             image, label = found[index]
-            pixels = folders.decode(image, image_size, 3, crop)
+            pixels = decode(image, image_size, 3, crop)
         except Exception as error:  # on a damaged file Pillow's readers raise of every kind
             raise UserError(f"--data {name}: image {index}: {first_line(error)}") from None
         if known is None:
@@ -85,17 +86,17 @@ def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_im
         return pixels
 
     shape, skip_bad = (3, image_size, image_size), on_bad_image == "skip"
-    if not folders.fit_memory(len(found), shape) and known is not None:
-        return folders.StreamedImages(read, labels, replace_bad=skip_bad)
+    if not streams.fit_memory(len(found), shape) and known is not None:
+        return streams.StreamedImages(read, labels, replace_bad=skip_bad)
     # Labels that are not known beforehand come with the images.
-    return folders.read_all(read, labels, shape, workers=workers, skip_bad=skip_bad)
+    return streams.read_all(read, labels, shape, workers=workers, skip_bad=skip_bad)
 
 
 def _in_sequence(found: Any, image_size: int) -> ImageSource:
     """The images of data that can only be gone through."""
-    most = folders.MEMORY_LIMIT // (3 * image_size**2)
+    most = streams.MEMORY_LIMIT // (3 * image_size**2)
     pairs = itertools.islice(iter(found), most + 1)
-    decoded = [(folders.decode(image, image_size, 3), int(label)) for image, label in pairs]
+    decoded = [(decode(image, image_size, 3), int(label)) for image, label in pairs]
     if len(decoded) > most:
         raise ValueError(f"it is read in sequence and has more than the {most} images that fit into memory")
     if not decoded:
