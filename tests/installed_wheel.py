@@ -57,7 +57,7 @@ def check(brief: bool) -> None:
     package = Path(fpnas.__file__).parent
     assert package.parent != Path(__file__).resolve().parents[1] / "src", f"{package} is the source tree"
     print(f"fpnas {fpnas.__version__} of {package}")
-    assert len(document("spaces")) == 10
+    assert len(document("spaces")) == 11
     assert document("cost", "fbnetv2-f1")["macs"] == 56_410_560
     assert "weight_decay" in answer(
         "train", "x", "--config=fp-nas-s1-train", "--data=x", "--output=x", "--print_config"
