@@ -17,6 +17,7 @@ import argparse
 import json
 import statistics
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -138,11 +139,15 @@ def train_rival(rival: Rival, dataset: DataSet, config: TrainConfig) -> dict[str
 
 
 def report(rows: list[dict[str, Any]]) -> None:
-    """A line per network and budget, best first."""
-    for budget in sorted({row["budget"] for row in rows}):
-        here = [row for row in rows if row["budget"] == budget]
-        by_name = {row["name"]: [r for r in here if r["name"] == row["name"]] for row in here}
-        print(f"{budget:,} multiply-adds, {here[0]['recipe']['epochs']} epochs:")
+    """A line per network, best first; budgets and recipes apart."""
+    contests: dict[tuple[int, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        contests[row["budget"], ", ".join(f"{name} {value}" for name, value in row["recipe"].items())].append(row)
+    for (budget, recipe), contest in sorted(contests.items()):
+        by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in contest:
+            by_name[row["name"]].append(row)
+        print(f"{budget:,} multiply-adds, {recipe}:")
         for name, mine in sorted(by_name.items(), key=lambda item: -statistics.mean(r["test_top1"] for r in item[1])):
             accuracies = [row["test_top1"] for row in mine]
             seconds = statistics.mean(row["seconds"] for row in mine)
