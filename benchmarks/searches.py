@@ -9,7 +9,8 @@ share the work, start the script several times. A search that was stopped goes o
 `runs/searches` until its row is there). What is found is trained by the recipe of the table (`ground_truth.py`), two
 training seeds, and placed in it.
 
-Seconds are of the processor, so that work beside a search counts less than in wall time.
+Seconds are of the processor, so that work beside a search counts less than in wall time. On a GPU they say nothing:
+rows from there count for what was found and drawn, not for what it cost.
 """
 
 import argparse
@@ -41,6 +42,7 @@ from fpnas.supernet_search import run_search
 Argument = TypeVar("Argument")
 TABLE = Path(__file__).with_suffix(".jsonl")
 RUNS = Path(__file__).parents[1] / "runs" / "searches"
+PROCESSOR = "processor"
 
 
 def with_splits(spec: NetworkSpec, splits: int) -> NetworkSpec:
@@ -123,6 +125,7 @@ def search_and_train(plan: Plan) -> dict[str, Any]:
         "forward_passes": result.forward_passes,
         "backward_passes": result.backward_passes,
         "seconds": round(seconds, 1),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else PROCESSOR,
         "macs": result.macs,
         "budget_share": round(result.budget_share, 4),
         "entropy_nats": round(result.entropy_nats, 3),
@@ -184,11 +187,12 @@ def report(experiments: list[str], rows: list[dict[str, Any]]) -> None:
         for variant in variants:
             mine = [row for row in rows if row["experiment"] == experiment and row["variant"] == variant]
             accuracies = [statistics.mean(row["top1"]) for row in mine]
+            seconds = [row["seconds"] for row in mine if row.get("device", PROCESSOR) == PROCESSOR]
             print(
                 f"{experiment}, {variant} ({len(mine)} seeds): test {spread(accuracies, 2)}%, "
                 f"in the best {spread([percentile(accuracy) for accuracy in accuracies], 1)}% of the table, "
                 f"samples {spread([row['samples'] for row in mine], 0)}, "
-                f"seconds {spread([row['seconds'] for row in mine], 0)}, "
+                f"seconds {spread(seconds, 0) if seconds else 'not measured'}, "
                 f"{spread([row['entropy_nats'] for row in mine], 1)} nats, "
                 f"{spread([100 * row['budget_share'] for row in mine], 1)}% of the budget"
             )
