@@ -13,10 +13,11 @@ SEEDS = (0, 1, 2)
 DEFAULT_SEEDS = range(5)
 
 # As many steps as a search of the usual length has, at a quarter of its batch: so that what the strategies that train
-# every sample, or compute every choice, cost can be paid for whole runs.
+# every sample, or compute every choice, cost can be paid for whole runs. Samples are judged on half of a batch, as
+# they are by default.
 SMALL_STEPS: dict[str, Any] = {
     "batch_size": 32,
-    "architecture_batch_size": 32,
+    "architecture_batch_size": 16,
     "max_images": 11_232,
     "epochs": 20,
 }
