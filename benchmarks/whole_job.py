@@ -1,64 +1,75 @@
 """From images to a trained network: how long it takes and how good it is, over budgets.
 
-    python benchmarks/whole_job.py --budget 6M [--budget 2.5M ...] [--seeds 2] [--threads 2]
+    python benchmarks/whole_job.py --budget 6M [--budget 2.5M ...] [--seeds 2] [--processes 2]
     python benchmarks/whole_job.py --report
 
-The recipes `fashion-mnist-search` and `fashion-mnist-train` one after the other, on all images of Fashion-MNIST. Every
-seed is a search and a training of its own. Runs are under `runs/whole-job` and go on where they were stopped; rows go
-to `whole_job.jsonl` beside this file (`--output`) as they end. Seconds are wall time: let nothing run beside it.
+The commands of a user, one after the other, on all images of Fashion-MNIST: `fpnas search` and `fpnas train` by the
+recipes `fashion-mnist-search` and `fashion-mnist-train`, each started by `torchrun` as so many processes of one thread.
+Every seed is a search and a training of its own. Runs are under `runs/whole-job` and go on where they were stopped;
+rows go to `whole_job.jsonl` beside this file (`--output`) as they end. Seconds are wall time, of what was
+done and kept: let nothing run beside it.
 """
 
 import argparse
 import datetime
 import json
-from dataclasses import fields
+import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from rows import append_line, claim, read_documents
 from searches import spread
 
-from fpnas.builtin_files import find_recipe
 from fpnas.quantities import parse_quantity
-from fpnas.search_config import SearchConfig
-from fpnas.supernet_search import run_search
-from fpnas.train import run_train
-from fpnas.train_config import TrainConfig
 
-Config = TypeVar("Config", SearchConfig, TrainConfig)
 ROWS = Path(__file__).with_suffix(".jsonl")
 RUNS = Path(__file__).parents[1] / "runs" / "whole-job"
 
 
-def by_recipe(kind: type[Config], recipe: str, **settings: Any) -> Config:
-    """The configuration of a recipe, with the settings of this run."""
-    values = yaml.safe_load(find_recipe(recipe).read_text()) | settings
-    return kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
-
-
-def whole_job(budget: str, seed: int, threads: int) -> dict[str, Any]:
-    """Search, train, and the figures of both."""
-    folder = RUNS / f"{budget}-{seed}"
-    common: dict[str, Any] = {"data": "fashion-mnist", "seed": seed, "threads": threads, "resume": True, "quiet": True}
-    config = by_recipe(
-        SearchConfig, "fashion-mnist-search", output=folder / "search", **common | {"target_macs": budget}
+def fpnas(processes: int, *arguments: str) -> None:
+    """A command of fpnas, shared by so many processes."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), "-m", "fpnas", *arguments],
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    found = run_search(config)
-    recipe = by_recipe(TrainConfig, "fashion-mnist-train", output=folder / "train", **common)
-    trained = run_train(folder / "search" / "network.json", recipe)
+
+
+def result_of(run: Path) -> dict[str, Any]:
+    """What a search or training says of itself at its end."""
+    result: dict[str, Any] = json.loads((run / "result.json").read_text())
+    return result
+
+
+def whole_job(budget: str, seed: int, processes: int) -> dict[str, Any]:
+    """Search, train, and the figures of both."""
+    search, train = (RUNS / f"{budget}-{seed}" / part for part in ("search", "train"))
+    common = ["--data", "fashion-mnist", "--seed", str(seed), "--threads", "1", "--resume", "--quiet"]
+    fpnas(
+        processes,
+        *("search", "--config", "fashion-mnist-search", "--target-macs", budget, *common, "--output", str(search)),
+    )
+    fpnas(
+        processes,
+        *("train", str(search / "network.json"), "--config", "fashion-mnist-train", *common, "--output", str(train)),
+    )
+    found, trained = result_of(search), result_of(train)
     return {
         "budget": parse_quantity(budget, "--budget"),
         "seed": seed,
-        "macs": found.macs,
-        "params": trained.params,
-        "entropy_nats": round(found.entropy_nats, 2),
-        "test_top1": trained.top1,
-        "raw_top1": trained.raw_top1,
-        "epochs": recipe.epochs,
-        "search_seconds": round(found.seconds),
-        "train_seconds": round(trained.seconds),
-        "threads": threads,
+        "macs": found["macs"],
+        "params": trained["params"],
+        "entropy_nats": round(found["entropy_nats"], 2),
+        "test_top1": trained["top1"],
+        "raw_top1": trained["raw_top1"],
+        "epochs": yaml.safe_load((train / "config.yaml").read_text())["epochs"],
+        "search_seconds": round(found["seconds"]),
+        "train_seconds": round(trained["seconds"]),
+        "processes": processes,
         "date": datetime.date.today().isoformat(),
     }
 
@@ -70,7 +81,7 @@ def report(rows: list[dict[str, Any]]) -> None:
         minutes = [(row["search_seconds"] + row["train_seconds"]) / 60 for row in mine]
         print(
             f"{budget:,} multiply-adds: {spread([row['test_top1'] for row in mine], 2)}% ({len(mine)} seeds), "
-            f"{spread(minutes, 0)} minutes with {mine[0]['threads']} threads"
+            f"{spread(minutes, 0)} minutes in {mine[0]['processes']} processes"
         )
 
 
@@ -79,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", action="append", default=[], help="multiply-adds, e.g. 6M")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--output", type=Path, default=ROWS)
     parser.add_argument("--report", action="store_true", help="print what is there")
     options = parser.parse_args()
@@ -88,7 +99,7 @@ def main() -> None:
             work = (parse_quantity(budget, "--budget"), seed)
             with claim(options.output, work) as free:
                 if free and work not in [(row["budget"], row["seed"]) for row in read_documents(options.output)]:
-                    append_line(options.output, json.dumps(whole_job(budget, seed, options.threads)) + "\n")
+                    append_line(options.output, json.dumps(whole_job(budget, seed, options.processes)) + "\n")
     if options.report:
         report(read_documents(options.output))
 
