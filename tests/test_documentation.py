@@ -29,7 +29,7 @@ RUN_TOGETHER = [
 ]
 RUN_ELSEWHERE = {"docs/extending.md": "tests/test_extending.py"}
 # Pages whose commands are all only parsed.
-MEASURED = {"docs/results.md": "measurements that take minutes to hours"}
+MEASURED = dict.fromkeys(("docs/results.md", "docs/tried.md"), "measurements that take minutes to hours")
 
 # What is added to commands that would take long. They are run as shown otherwise.
 LITTLE = ("--epochs=1", "--max-images=64", "--batch-size=16", "--threads=1")

@@ -87,8 +87,8 @@ def _is_elementwise(module: nn.Module) -> bool:
 def convolve(images: Tensor, weight: Tensor, *, stride: int, groups: int, training: bool) -> Tensor:
     """A convolution without bias, padded by half its kernel: sides are ceil(side / stride).
 
-    In training on the processor two kinds are computed in another way, for oneDNN's sake (`docs/results.md` has what
-    it gives):
+    In training on the processor two kinds are computed in another way, for oneDNN's sake (`docs/tried.md` has what it
+    gives):
 
     - 1x1 convolutions as matrix products. oneDNN compiles three kernels for every pair of widths that it meets, and a
       supernet has thousands of pairs.

@@ -1,6 +1,6 @@
 """FP-NAS: a learned distribution, sampled in proportion to its entropy, factorized first and joint later.
 
-Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/results.md` measures:
+Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/tried.md` measures:
 
 - The budget conditions the samples. Eq. 7 subtracts a share of the hinge cost, which draws nobody towards the
   budget from below: shallow networks, which a supernet learns sooner, then win and leave it unused. Here every
