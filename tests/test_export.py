@@ -15,7 +15,7 @@ from finished_runs import copied, network_file, train_config
 from PIL import Image
 from refusals import image_folder, tree
 
-from fpnas import export
+from fpnas import export, int8
 from fpnas.errors import UserError
 from fpnas.export import export_model
 from fpnas.model_folder import TrainedModel, load, save_model
@@ -235,6 +235,20 @@ def test_int8(train_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert exported.top1 is not None and exported.pytorch_top1 is not None
     assert exported.top1 > exported.pytorch_top1 - 5
     assert evaluate_model(exported.path, "digits", workers=0).top1 == pytest.approx(exported.top1)
+
+
+def test_an_int8_file_has_no_names_to_carry(train_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it computes is the same to the bit."""
+    short = export_model(train_run, tmp_path / "short.onnx", "onnx-int8").path
+    monkeypatch.setattr(int8, "_shorten", lambda model: None)
+    long = export_model(train_run, tmp_path / "long.onnx", "onnx-int8").path
+    onnx.checker.check_model(str(short), full_check=True)
+    images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert np.array_equal(logits_of(short, images), logits_of(long, images))
+    nodes = onnx.load(short).graph.node
+    assert [node.op_type for node in nodes] == [node.op_type for node in onnx.load(long).graph.node]
+    assert max(len(name) for node in nodes for name in (*node.input, *node.output)) <= len("images")
+    assert short.stat().st_size < 0.7 * long.stat().st_size
 
 
 def test_an_onnx_file_predicts_as_the_model_does(train_run: Path, tmp_path: Path) -> None:
