@@ -87,7 +87,7 @@ class ObjectiveEvaluator:
         """Nothing is trained; gives the value."""
         return self.mixture_cross_entropy(gates).detach()
 
-    def score(self, indices_GV: Tensor) -> float:
+    def score(self, indices_GV: Tensor, *, roughly: bool = False) -> float:
         """The value with its sign changed: more is better."""
         return -float(self._values(indices_GV[None])[0])
 

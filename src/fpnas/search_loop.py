@@ -62,8 +62,13 @@ class Evaluator(Protocol):
         """As `StepTools.train_mixture`."""
         ...
 
-    def score(self, indices_GV: Tensor) -> float:
-        """How good an architecture is as things stand: more is better."""
+    def score(self, indices_GV: Tensor, *, roughly: bool = False) -> float:
+        """How good an architecture is as things stand: more is better.
+
+        Args:
+            indices_GV: the architecture's choices, shape (G, V).
+            roughly: at less cost, for a record.
+        """
         ...
 
     def check_equal(self) -> None:
@@ -201,7 +206,7 @@ class SearchLoop:
         self.evaluator.check_equal()
         mode = distribution.mode()
         with keeper.interruptible(step + 1, self.state_dict), self._clock.phase("measuring"):
-            score = self.evaluator.score(mode)
+            score = self.evaluator.score(mode, roughly=True)
         epoch = (step + 1) // self.plan.steps_per_epoch
         entropy = distribution.entropy().item()
         group_log_probs = distribution.group_log_probs()

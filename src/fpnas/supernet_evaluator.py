@@ -89,11 +89,17 @@ class SupernetEvaluator:
         """On the next batch of the weight half."""
         return self.trainer.train_mixture(*self._images.weight_batch(), gates)
 
-    def score(self, indices_GV: Tensor) -> float:
-        """Accuracy with the shared weights, percent: batch norm recalibrated on the weight half, on the other half."""
+    def score(self, indices_GV: Tensor, *, roughly: bool = False) -> float:
+        """Accuracy with the shared weights, percent: batch norm recalibrated on the weight half, on the other half.
+
+        Args:
+            indices_GV: the architecture's choices, shape (G, V).
+            roughly: on fewer images.
+        """
         network = self.trainer.supernet.extract(self.trainer.spec(indices_GV))
         recalibrate_batch_norm(network, self._images.calibration_batches())
-        return accuracy(network, self._images.judged_batches(self._processes.share), self._processes).top1
+        batches = self._images.judged_batches(self._processes.share, few=roughly)
+        return accuracy(network, batches, self._processes).top1
 
     def check_equal(self) -> None:
         """Raises RuntimeError where several processes do not hold the same weights."""

@@ -40,6 +40,33 @@ def test_a_step_without_gradient_is_the_decay_alone(name: str) -> None:
     assert (model[0].weight.abs() < before["0.weight"].abs()).all()
 
 
+def test_sgd_in_one_pass_has_the_values_of_the_plain_one() -> None:
+    """Also for weights that get their first gradient late, and where some have none in a step."""
+    torch.manual_seed(0)
+    models = [nn.Sequential(*(nn.Linear(3, 3) for _ in range(3))).double() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    fused = build_optimizer(models[0], name="sgd", learning_rate=0.1, weight_decay=0.01)
+    decayed = [
+        [weight for weight in models[1].parameters() if (weight.dim() > 1) is matrix] for matrix in (True, False)
+    ]
+    plain = torch.optim.SGD(
+        [{"params": decayed[0], "weight_decay": 0.01}, {"params": decayed[1]}],
+        lr=0.1,
+        momentum=0.9,
+        nesterov=True,
+        foreach=False,
+        fused=False,
+    )
+    for used in ([0], [0, 1], [2], [0, 1, 2]):
+        for model, optimizer in zip(models, (fused, plain), strict=True):
+            set_learning_rate(optimizer, 0.1 + 0.01 * len(used))
+            optimizer.zero_grad(set_to_none=True)
+            sum((model[index](torch.ones(2, 3).double()) ** 2).sum() for index in used).backward()
+            optimizer.step()
+        for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
 def test_the_optimizers_are_the_documented_ones() -> None:
     sgd = build_optimizer(nn.Linear(2, 2), name="sgd", learning_rate=0.1, weight_decay=0.01)
     assert isinstance(sgd, torch.optim.SGD)

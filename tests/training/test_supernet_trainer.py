@@ -59,6 +59,17 @@ def test_spec_is_that_of_the_data() -> None:
     assert spec == resolve(SPACE, Architecture.of(drawn()[0]), input_size=12, in_channels=3, num_classes=7)
 
 
+def test_judging_leaves_no_trace() -> None:
+    subject = trainer()
+    before = {name: value.clone() for name, value in subject.supernet.state_dict().items()}
+    found, _ = subject.judge(*batch(), drawn())
+    assert all(torch.equal(value, before[name]) for name, value in subject.supernet.state_dict().items())
+    # What it gives can be reckoned with, gradients of other things included.
+    logits = torch.zeros(6, requires_grad=True)
+    (found * logits).sum().backward()
+    torch.testing.assert_close(logits.grad, found)
+
+
 def test_judging_each_architecture_once() -> None:
     subject = trainer()
     expected = torch.stack(by_hand(copy.deepcopy(subject.supernet), drawn())).detach()

@@ -61,10 +61,12 @@ class SlicedConvNorm(nn.Module):
         )
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None
+        # Whoever is only judged leaves no trace in the statistics.
+        needed = not self.training or torch.is_grad_enabled()
         return F.batch_norm(
             features,
-            leading(norm.running_mean, width),
-            leading(norm.running_var, width),
+            leading(norm.running_mean, width) if needed else None,
+            leading(norm.running_var, width) if needed else None,
             leading(norm.weight, width),
             leading(norm.bias, width),
             training=self.training,

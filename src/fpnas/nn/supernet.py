@@ -119,14 +119,16 @@ class SuperBlock(nn.Module):
     def _attend(self, features: Tensor, block: BlockSpec) -> Tensor:
         weight1, bias1, weight2, bias2 = self.attention_of(block).slices(block.hidden, block.bottleneck)
         activate = ACTIVATION_FUNCTIONS[block.activation]
-        batch, _, height, breadth = features.shape
+
+        def excited(pooled: Tensor) -> Tensor:
+            """Both 1x1 convolutions of a map of one pixel, (B, C), as matrix products: as `convolve` has it."""
+            return F.linear(activate(F.linear(pooled, weight1[:, :, 0, 0], bias1)), weight2[:, :, 0, 0], bias2)
+
         if block.splits == 1:
-            pooled = features.mean((2, 3), keepdim=True)
-            gate = F.conv2d(activate(F.conv2d(pooled, weight1, bias1)), weight2, bias2).sigmoid()
-            return features * gate
+            return features * excited(features.mean((2, 3))).sigmoid()[:, :, None, None]
+        batch, _, height, breadth = features.shape
         maps = features.reshape(batch, block.hidden, block.splits, height, breadth)
-        pooled = maps.sum(dim=2).mean((2, 3), keepdim=True)
-        logits = F.conv2d(activate(F.conv2d(pooled, weight1, bias1)), weight2, bias2)
+        logits = excited(maps.sum(dim=2).mean((2, 3)))
         return combine_splits(maps, logits.view(batch, block.hidden, block.splits))
 
     def copy_to(self, module: nn.Module, block: BlockSpec) -> None:

@@ -19,6 +19,7 @@ __all__ = ["SearchImages"]
 
 CALIBRATION_IMAGES = 2048
 JUDGED_IMAGES = 5000
+FEW_IMAGES = 2000
 
 
 class SearchImages:
@@ -119,13 +120,14 @@ class SearchImages:
         for batch in self._spread(self.weight_half, CALIBRATION_IMAGES, 256):
             yield batch[0]
 
-    def judged_batches(self, share: Share = WHOLE) -> Iterator[Batch]:
+    def judged_batches(self, share: Share = WHOLE, *, few: bool = False) -> Iterator[Batch]:
         """Images of the architecture half that an accuracy during search is measured on, the same at every call.
 
         Args:
             share: of the batches, to be delivered.
+            few: whether fewer images will do.
         """
-        return self._spread(self.architecture_half, JUDGED_IMAGES, JUDGED_BATCH, share)
+        return self._spread(self.architecture_half, FEW_IMAGES if few else JUDGED_IMAGES, JUDGED_BATCH, share)
 
     def _spread(self, half: Tensor, count: int, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
         chosen = half[torch.linspace(0, len(half) - 1, min(len(half), count)).long()]

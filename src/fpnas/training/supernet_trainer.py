@@ -61,6 +61,8 @@ class SuperNetTrainer:
         self._by_samples = by_samples
         self.forward_passes = 0
         self.backward_passes = 0
+        # To walk through the modules of a supernet takes longer than a small network's forward pass.
+        self._parameters = list(supernet.parameters())
         self._input = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,13 +97,13 @@ class SuperNetTrainer:
             FloatingPointError: no cross-entropy is finite.
         """
         unique, inverse = torch.unique(indices_KGV, dim=0, return_inverse=True)
-        self.supernet.train()
+        self._set_training()
         # Whole batches need nothing exchanged on the way; a share of each would take a reduction per layer of each.
         dealt_out = self._by_samples or len(unique) >= self._processes.count
         if dealt_out and not self._by_samples:
             images, labels = self._processes.gather(images), self._processes.gather(labels)
         figures = torch.zeros(len(unique), 2, device=labels.device)
-        with self._norms(synchronised=not dealt_out):
+        with torch.inference_mode(), self._norms(synchronised=not dealt_out):
             for row in self._own(range(len(unique))) if dealt_out else range(len(unique)):
                 logits = self._logits(images, unique[row])
                 figures[row, 0] = F.cross_entropy(logits, labels)
@@ -132,7 +134,7 @@ class SuperNetTrainer:
         if not by_samples:
             images, labels = self._own_images(images, labels)
         share = 1.0 if by_samples else 1 / self._processes.count
-        self.supernet.train()
+        self._set_training()
         self.optimizer.zero_grad(set_to_none=True)
         losses = torch.zeros(len(unique), device=labels.device)
         with self._norms(synchronised=not by_samples):
@@ -148,7 +150,7 @@ class SuperNetTrainer:
 
     def mixture_cross_entropy(self, images: Tensor, labels: Tensor, gates: Gates) -> Tensor:
         """Mean cross-entropy with every choice computed and weighted, differentiable in the gates: nats, shape ()."""
-        self.supernet.train()
+        self._set_training()
         self.forward_passes += 1
         loss = self._processes.total(self._mixture_loss(images, labels, self._shared(gates), scaled=False))
         _check_finite(loss.detach(), "all choices")
@@ -156,7 +158,7 @@ class SuperNetTrainer:
 
     def train_mixture(self, images: Tensor, labels: Tensor, gates: Gates) -> Tensor:
         """One gradient step with every choice computed and weighted by fixed gates; gives the cross-entropy."""
-        self.supernet.train()
+        self._set_training()
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._mixture_loss(images, labels, gates, scaled=True)
         self._precision.backward(loss)
@@ -177,10 +179,14 @@ class SuperNetTrainer:
             logits = masked_forward(self.supernet, images, gates)
         return F.cross_entropy(logits.float(), labels) / self._processes.count
 
+    def _set_training(self) -> None:
+        if not self.supernet.training:
+            self.supernet.train()
+
     def _step(self, passes: int) -> None:
         self.backward_passes += passes
-        self._processes.sum_gradients(self.supernet.parameters())
-        self._precision.step(self.optimizer, self.supernet.parameters(), self.gradient_norm)
+        self._processes.sum_gradients(self._parameters)
+        self._precision.step(self.optimizer, self._parameters, self.gradient_norm)
 
     def _own(self, rows: Sequence[int]) -> Sequence[int]:
         """Of several architectures those that this process computes."""
