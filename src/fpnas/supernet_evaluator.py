@@ -97,7 +97,7 @@ class SupernetEvaluator:
             roughly: on fewer images.
         """
         network = self.trainer.supernet.extract(self.trainer.spec(indices_GV))
-        recalibrate_batch_norm(network, self._images.calibration_batches())
+        recalibrate_batch_norm(network, self._images.calibration_batches(few=roughly))
         batches = self._images.judged_batches(self._processes.share, few=roughly)
         return accuracy(network, batches, self._processes).top1
 

@@ -19,7 +19,7 @@ __all__ = ["SearchImages"]
 
 CALIBRATION_IMAGES = 2048
 JUDGED_IMAGES = 5000
-FEW_IMAGES = 2000
+FEW_IMAGES = 1024
 
 
 class SearchImages:
@@ -111,13 +111,16 @@ class SearchImages:
         self._architecture_stream.skip(state["architecture_batches"])
         self._augment_generator.set_state(state["augment_generator"])
 
-    def calibration_batches(self) -> Iterator[Tensor]:
+    def calibration_batches(self, *, few: bool = False) -> Iterator[Tensor]:
         """Images of the weight half for batch-norm statistics, the same at every call.
 
         In batches as equal as can be: each has the same weight in the statistics, and a last one of a single image has
         no variance where a map is of one pixel.
+
+        Args:
+            few: whether fewer images will do.
         """
-        for batch in self._spread(self.weight_half, CALIBRATION_IMAGES, 256):
+        for batch in self._spread(self.weight_half, FEW_IMAGES if few else CALIBRATION_IMAGES, 256):
             yield batch[0]
 
     def judged_batches(self, share: Share = WHOLE, *, few: bool = False) -> Iterator[Batch]:
