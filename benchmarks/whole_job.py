@@ -29,7 +29,7 @@ ROWS = Path(__file__).with_suffix(".jsonl")
 RUNS = Path(__file__).parents[1] / "runs" / "whole-job"
 
 
-def fpnas(processes: int, *arguments: str) -> None:
+def run_command(processes: int, arguments: list[str]) -> None:
     """A command of fpnas, shared by so many processes."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     subprocess.run(
@@ -49,14 +49,10 @@ def whole_job(budget: str, seed: int, processes: int) -> dict[str, Any]:
     """Search, train, and the figures of both."""
     search, train = (RUNS / f"{budget}-{seed}" / part for part in ("search", "train"))
     common = ["--data", "fashion-mnist", "--seed", str(seed), "--threads", "1", "--resume", "--quiet"]
-    fpnas(
-        processes,
-        *("search", "--config", "fashion-mnist-search", "--target-macs", budget, *common, "--output", str(search)),
-    )
-    fpnas(
-        processes,
-        *("train", str(search / "network.json"), "--config", "fashion-mnist-train", *common, "--output", str(train)),
-    )
+    searching = ["search", "--config", "fashion-mnist-search", "--target-macs", budget, "--output", str(search)]
+    training = ["train", str(search / "network.json"), "--config", "fashion-mnist-train", "--output", str(train)]
+    run_command(processes, searching + common)
+    run_command(processes, training + common)
     found, trained = result_of(search), result_of(train)
     return {
         "budget": parse_quantity(budget, "--budget"),
