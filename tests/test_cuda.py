@@ -36,8 +36,10 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_supernet_is_the_same_function(name: str) -> None:
     space = load_space(name)
     torch.manual_seed(0)
-    supernet = SuperNet(space, 1, 10)
-    images, labels = torch.randn(8, 1, space.input_size, space.input_size), torch.arange(8)
+    # In float32 the processor's own gradients are off by up to 1.3e-3 of the largest (against float64).
+    supernet = SuperNet(space, 1, 10).double()
+    images = torch.randn(8, 1, space.input_size, space.input_size, dtype=torch.float64)
+    labels = torch.arange(8)
     for spec in uniform_specs(space, CHOICES[name], in_channels=1, num_classes=10):
         found: dict[str, list[torch.Tensor]] = {}
         for device in ("cpu", "cuda"):
@@ -49,7 +51,7 @@ def test_the_supernet_is_the_same_function(name: str) -> None:
         assert len(found["cpu"]) == len(found["cuda"])
         scale = max(float(grad.abs().max()) for grad in found["cpu"])
         for one, other in zip(found["cpu"], found["cuda"], strict=True):
-            torch.testing.assert_close(one, other, rtol=5e-3, atol=2e-3 * scale)
+            torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9 * scale)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
