@@ -31,7 +31,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--warmup-epochs", type=int, help="of 40 steps; two fifths of all epochs when left out")
+    parser.add_argument("--warmup-epochs", type=int, help="of 40 steps; three fifths of all epochs when left out")
     options = parser.parse_args()
     step_done = RunKeeper.step_done
 

@@ -59,15 +59,26 @@ def _every(experiment: str, variants: dict[str, dict[str, Any]], seeds: Iterable
 
 def plans() -> dict[str, list[Plan]]:
     """The searches of every experiment."""
-    # The paper warms up for 45 of 315 epochs.
-    paper = SMALL_STEPS | {"warmup_epochs": 3}
+    # Of the step's cost, what is judged: before, and what became the default.
+    judged = {
+        f"{name} fifths, 1/{part}": SMALL_STEPS
+        | {"warmup_epochs": epochs, "samples_per_nat": 1 / part, "joint_from": 0.5}
+        for name, epochs, part in (("two", 8, 4), ("three", 12, 4), ("three", 12, 8))
+    }
     # TuNAS judges its one sample on four times the training batch; it has more steps, so that it takes no less time.
     tunas = SMALL_STEPS | {"architecture_batch_size": 4 * SMALL_STEPS["batch_size"], "epochs": 28}
-    settings = dict.fromkeys(STRATEGIES, SMALL_STEPS) | {"fp-nas-paper": paper, "parsec": paper, "tunas": tunas}
+    settings = dict.fromkeys(STRATEGIES, SMALL_STEPS) | {"tunas": tunas}
+    # As the paper's own strategies warm up by default.
+    paper = SMALL_STEPS | {"warmup_epochs": 3}
     # The dear ones last.
     order = ("fp-nas", "tunas", "random", "evolution", "fp-nas-paper", "fbnetv2", "parsec")
     return {
-        "default": _every("default", {"fp-nas": {}}, DEFAULT_SEEDS),
+        "default": _every(
+            "default",
+            {"fp-nas": {}, "two fifths, 1/4": {"warmup_epochs": 6, "samples_per_nat": 0.25, "joint_from": 0.5}},
+            DEFAULT_SEEDS,
+        ),
+        "judgements": _every("judgements", judged, DEFAULT_SEEDS),
         "strategies": _every("strategies", {name: settings[name] | {"strategy": name} for name in order}),
         "samples": _every("samples", {name: paper | {"strategy": name} for name in (*FIXED, *ADAPTIVE)}, (0,)),
         "fine": _every("fine", {"fine": SMALL_STEPS | {"space": "fbnetv2-f-32-fine"}}),
@@ -77,8 +88,8 @@ def plans() -> dict[str, list[Plan]]:
                 name: SMALL_STEPS | {"joint_from": share}
                 for name, share in {
                     "joint": 0.0,
-                    "switch at 0.25": 0.25,
-                    "switch at 0.75": 0.75,
+                    "switch at 0.7": 0.7,
+                    "switch at 0.9": 0.9,
                     "factorized": 1.0,
                 }.items()
             },
@@ -93,7 +104,7 @@ def plans() -> dict[str, list[Plan]]:
         ),
         "budgets": _every(
             "budgets",
-            {name: SMALL_STEPS | {"strategy": name, "target_macs": "5M"} for name in ("fp-nas", "fbnetv2")},
+            {name: settings[name] | {"strategy": name, "target_macs": "5M"} for name in ("fp-nas", "fbnetv2")},
             (0,),
         ),
     }

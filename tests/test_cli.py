@@ -201,6 +201,15 @@ def test_evaluate(capfd: Captured, job: Path) -> None:
     assert f"{figures['top1']:.2f}%" in answer(capfd, "evaluate", job / "t", "--data=digits")
 
 
+def test_evaluate_can_leave_out_what_is_no_image(capfd: Captured, job: Path) -> None:
+    for folder in (Path("images", part, str(label)) for part in ("train", "val") for label in range(10)):
+        folder.mkdir(parents=True)
+        Image.new("L", (8, 8), 20 * int(folder.name)).save(folder / "whole.png")
+    Path("images/val/3/broken.png").write_bytes(b"no image")
+    assert document(capfd, "evaluate", job / "t", "--data=images", "--on-bad-image=skip")["images"] == 10
+    assert "broken.png" in refused(capfd, "evaluate", job / "t", "--data=images")
+
+
 def test_predict(capfd: Captured, job: Path) -> None:
     for index in range(2):
         Image.new("L", (8, 8), 90 * index).save(f"{index}.png")

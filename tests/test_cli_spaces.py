@@ -10,6 +10,7 @@ from command_line import Captured, answer, document
 
 from fpnas.architecture import Architecture, architecture_to_json
 from fpnas.cost import network_cost
+from fpnas.network_file import network_to_json
 from fpnas.network_spec import resolve
 from fpnas.space_file import load_space, space_to_toml
 
@@ -75,3 +76,15 @@ def test_an_architecture_of_a_space_of_one_s_own(capfd: Captured, tmp_path: Path
     assert document(capfd, "cost", "a.json", "--space", "mine.toml")["macs"] == expected
     Path("mine.toml").rename("space.toml")
     assert document(capfd, "cost", "a.json")["macs"] == expected
+
+
+@pytest.mark.parametrize("names", [("architecture.json", "network.json"), ("a.architecture.json", "a.json")])
+def test_an_architecture_is_counted_for_the_data_it_was_found_for(capfd: Captured, names: tuple[str, str]) -> None:
+    space = load_space("tiny")
+    architecture = Architecture(tuple((0,) * 5 for _ in space.groups))
+    network = resolve(space, architecture, input_size=40, in_channels=3, num_classes=7)
+    Path(names[0]).write_text(json.dumps(architecture_to_json(space, architecture)))
+    Path(names[1]).write_text(json.dumps(network_to_json(network)))
+    counted = document(capfd, "cost", names[0])
+    assert counted["macs"] == network_cost(network).macs != network_cost(resolve(space, architecture)).macs
+    assert document(capfd, "cost", names[0], "--input-size", "80")["macs"] > 3 * counted["macs"]

@@ -246,3 +246,9 @@ def test_what_cannot_be_is_refused_in_one_line(changed: dict[str, Any], said: st
 def test_an_unknown_space_is_refused(space: str) -> None:
     with pytest.raises(fpnas.UserError, match="nowhere"):
         fpnas.optimize(space, objective, steps=5)
+
+
+@pytest.mark.parametrize("strategy", ["random", "evolution"])
+def test_what_judges_at_the_end_judges_as_often_as_there_are_steps(strategy: str) -> None:
+    best = search(strategy=strategy, steps=70, scale=1.0)
+    assert 60 <= best.evaluations <= 71

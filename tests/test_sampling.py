@@ -106,6 +106,7 @@ def test_adaptive_number_follows_the_entropy() -> None:
     adaptive = AdaptiveSamples()
     assert [adaptive(entropy) for entropy in (0.0, 3.99, 4.0, 7.99, 8.0, 56.25)] == [1, 1, 1, 1, 2, 14]
     assert AdaptiveSamples(fraction=0.5)(10.0) == 5
+    assert [AdaptiveSamples(0.5, fewest=3)(entropy) for entropy in (0.0, 6.0, 8.0)] == [3, 3, 4]
 
 
 def test_adaptive_number_at_the_start_is_the_papers() -> None:
@@ -118,5 +119,7 @@ def test_bad_settings_are_refused() -> None:
     for fraction in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="fraction"):
             AdaptiveSamples(fraction=fraction)
+    with pytest.raises(ValueError, match="fewest 0"):
+        AdaptiveSamples(fewest=0)
     with pytest.raises(ValueError, match="entropy_nats"):
         AdaptiveSamples()(math.nan)

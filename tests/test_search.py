@@ -299,3 +299,46 @@ def test_shortcuts_fade_in_the_warm_up_and_are_gone_when_the_distribution_learns
     monkeypatch.setattr(SuperNetTrainer, "train_weights", watched)
     search_supernet(SPACE, digits(), search_config(tmp_path / "run", epochs=6, warmup_epochs=4))
     assert seen == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "epochs", "warmup_epochs"),
+    [("fp-nas", 20, 12), ("fp-nas", 2, 1), ("fp-nas", 1, 0), ("parsec", 21, 3), ("tunas", 20, 5), ("random", 20, 8)],
+)
+def test_the_warm_up_is_that_of_the_strategy(tmp_path: Path, strategy: str, epochs: int, warmup_epochs: int) -> None:
+    config = search_config(tmp_path, strategy=strategy, epochs=epochs, warmup_epochs=None)
+    assert config.scheduled(steps_per_epoch=10).warmup_epochs == warmup_epochs
+
+
+def test_spaces_that_cannot_be_searched_are_refused_before_any_image_is_loaded(tmp_path: Path) -> None:
+    single = tuple(
+        replace(group, choices=tuple(replace(choice, values=choice.values[-1:]) for choice in group.choices))
+        for group in SPACE.groups
+    )
+    other_head = replace(SPACE, head=replace(SPACE.head, kind="ir_pool"))
+    for space, told in ((replace(SPACE, groups=single), "one architecture"), (other_head, "ir_pool: conv is accepted")):
+        with pytest.raises(UserError, match=told):
+            run_search(search_config(tmp_path / "run", data="no such data"), space=space)
+
+
+def test_a_space_of_two_architectures_is_searched_until_it_has_settled(tmp_path: Path) -> None:
+    first, *rest = SPACE.groups
+    widths = [choice.values for choice in first.choices if choice.name == "channels"]
+    assert len(widths[0]) > 1
+    groups = [
+        replace(
+            group,
+            choices=tuple(
+                replace(
+                    choice,
+                    values=choice.values[:2] if group is first and choice.name == "channels" else choice.values[-1:],
+                )
+                for choice in group.choices
+            ),
+        )
+        for group in (first, *rest)
+    ]
+    space = replace(SPACE, groups=tuple(groups))
+    assert space.number_of_architectures == 2
+    result = run_search(search_config(tmp_path / "run", target_macs="3M", epochs=5), space=space)
+    assert result.converged == (result.entropy_nats < math.log(2) / 2)

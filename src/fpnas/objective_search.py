@@ -28,7 +28,8 @@ from fpnas.runtime.setup import generator_for
 from fpnas.search_loop import SearchLoop, SearchPlan
 from fpnas.space import INPUT_RANGES, SearchSpace
 from fpnas.space_file import load_space
-from fpnas.strategies import STRATEGIES, StrategySettings
+from fpnas.strategies import STRATEGIES, StrategySettings, check_searchable
+from fpnas.strategies.random import RandomSearch
 
 __all__ = ["Optimum", "optimize"]
 
@@ -136,7 +137,8 @@ def optimize(
     """Search a space for the network of least objective within a budget.
 
     Nothing is written. A step draws architectures, asks for the objective of each that differs, and moves the
-    distribution towards the better ones. An objective that takes long and always gives the same is worth a
+    distribution towards the better ones; `random` and `evolution` ask for as many networks as there are steps at the
+    end, where nothing is trained. An objective that takes long and always gives the same is worth a
     `functools.cache`: specs of networks are hashable.
 
     Args:
@@ -155,7 +157,7 @@ def optimize(
         callbacks: are shown the search after every step and at the end, and may end it.
         input_size, in_channels, num_classes: of the networks; the space's defaults when left out.
         settings: those of `fpnas.strategies.StrategySettings`, with defaults of their own: `budget_floor` 0, so that
-            networks of any cost up to the target are drawn, and `samples_per_nat` 2.
+            networks of any cost up to the target are drawn, `samples_per_nat` 2 and `joint_from` 0.5.
 
     Raises:
         UserError: an unknown name, a value out of range, a budget that no network meets, or an objective that gives no
@@ -182,10 +184,12 @@ def optimize(
     cost = FREE if target is None else find_cost(cost)
     budget = 1 if target is None else parse_quantity(target, "target")
     costs = budget_table(space, budget, given=f"target {target}", cost=cost, **data)
-    if strategy not in STRATEGIES:
-        raise UserError(f"strategy {shown(strategy)}: one of {', '.join(STRATEGIES)} is accepted")
-    usual = {"budget_floor": None if target is None else 0.0, "samples_per_nat": SAMPLES_PER_NAT}
+    check_searchable(space, strategy, f"strategy {shown(strategy)}")
+    usual = {"budget_floor": None if target is None else 0.0, "samples_per_nat": SAMPLES_PER_NAT, "joint_from": 0.5}
     learner = STRATEGIES[strategy](space, StrategySettings(steps - warm_up_steps, **(usual | settings)))
+    if isinstance(learner, RandomSearch) and not train:
+        # These judge at the end, and without weights their steps do nothing.
+        learner.evaluations = steps
 
     def network(indices_GV: Tensor) -> NetworkSpec:
         return resolve(space, Architecture.of(indices_GV), **data)

@@ -32,7 +32,14 @@ def load_any(source: str | os.PathLike[str]) -> TrainedModel | OnnxModel:
     return load_onnx(path) if path.suffix == ".onnx" else load(path)
 
 
-def evaluate_model(source: str | os.PathLike[str], data: str, *, device: str = "auto", workers: int = 2) -> Accuracy:
+def evaluate_model(
+    source: str | os.PathLike[str],
+    data: str,
+    *,
+    device: str = "auto",
+    workers: int = 2,
+    on_bad_image: str = "error",
+) -> Accuracy:
     """Accuracy of a trained model on the test images of a data set.
 
     Args:
@@ -40,6 +47,7 @@ def evaluate_model(source: str | os.PathLike[str], data: str, *, device: str = "
         data: as `--data` takes it.
         device: `auto`, `cpu` or `cuda`.
         workers: threads that load images.
+        on_bad_image: `error` or `skip`.
 
     Raises:
         UserError: no trained model, data with other classes or channels, or `cuda` for an ONNX file.
@@ -48,7 +56,9 @@ def evaluate_model(source: str | os.PathLike[str], data: str, *, device: str = "
     if isinstance(model, OnnxModel) and device == "cuda":
         raise UserError("--device cuda: an ONNX file is run on the processor; auto or cpu is accepted")
     preprocess = model.preprocess
-    dataset = load_data(data, image_size=preprocess.image_size, workers=workers, parts=("test",))
+    dataset = load_data(
+        data, image_size=preprocess.image_size, workers=workers, on_bad_image=on_bad_image, parts=("test",)
+    )
     preprocess.check_fits(dataset, data)
     assert dataset.test is not None
     target = torch.device("cpu") if isinstance(model, OnnxModel) else pick_device(device)

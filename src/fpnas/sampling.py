@@ -30,19 +30,23 @@ class FixedSamples:
 
 @dataclass(frozen=True)
 class AdaptiveSamples:
-    """K = max(1, floor(fraction * H)): fewer samples as the distribution makes up its mind.
+    """K = max(fewest, floor(fraction * H)): fewer samples as the distribution makes up its mind.
 
-    Source: FP-NAS, section 3.2; the paper's lambda is `fraction`.
+    Source: FP-NAS, section 3.2; the paper's lambda is `fraction`, and its `fewest` 1.
 
     Args:
         fraction: samples per nat of entropy, above 0.
+        fewest: samples at any entropy, at least 1.
     """
 
     fraction: float = 0.25
+    fewest: int = 1
 
     def __post_init__(self) -> None:
         if not (self.fraction > 0 and math.isfinite(self.fraction)):
             raise ValueError(f"fraction {self.fraction}: a finite number above 0 is expected")
+        if self.fewest < 1:
+            raise ValueError(f"fewest {self.fewest}: at least 1 is expected")
 
     def __call__(self, entropy_nats: float) -> int:
         """Number of samples at an entropy.
@@ -52,4 +56,4 @@ class AdaptiveSamples:
         """
         if not math.isfinite(entropy_nats):
             raise ValueError(f"entropy_nats {entropy_nats}: a finite number is expected")
-        return max(1, math.floor(self.fraction * entropy_nats))
+        return max(self.fewest, math.floor(self.fraction * entropy_nats))

@@ -11,6 +11,9 @@ from fpnas.run_options import RUN_CHOICES, RUN_RANGES
 __all__ = ["SearchConfig"]
 
 USUAL_STEPS = 3500
+WARM_UP_SHARES = {"fp-nas": 0.6, "fp-nas-paper": 1 / 7, "parsec": 1 / 7, "tunas": 0.25}
+"""Of the epochs, in which the weights alone learn; 45 of 315 in the paper, a quarter in TuNAS."""
+USUAL_WARM_UP_SHARE = 0.4
 FEWEST_EPOCHS = 5
 MOST_EPOCHS = 100
 
@@ -28,13 +31,14 @@ class SearchConfig:
         seed: of everything random.
         epochs: passes over the half of the training images that the weights learn from; when left out, those that make
             about 3,500 steps, but from 5 to 100.
-        warmup_epochs: epochs at the start in which only the weights learn; two fifths of the epochs when left out.
+        warmup_epochs: epochs at the start in which only the weights learn; when left out, of all epochs three fifths for
+            `fp-nas`, a seventh for `fp-nas-paper` and `parsec`, a quarter for `tunas`, two fifths for others.
         batch_size: images of a weight step.
         architecture_batch_size: images every sampled architecture is judged by in an architecture step.
         learning_rate: peak rate of the weights (SGD with Nesterov momentum 0.9, cosine).
         weight_decay: of convolution and linear weights.
         architecture_learning_rate: Adam's rate for the distribution; fitted to the number of steps when left out.
-        samples_per_nat: lambda: architectures drawn per nat of entropy.
+        samples_per_nat: lambda: architectures drawn per nat of entropy; at least 2 are drawn.
         likelihood_scale: factor on the mean cross-entropy in the log-likelihood by which samples are weighed.
         budget: `condition` draws only architectures from `budget_floor` to 1 times the target; `hinge` draws any and
             subtracts the cost over the target from their weights, as the paper's Eq. 7 does.
@@ -68,12 +72,12 @@ class SearchConfig:
     learning_rate: float = 0.3
     weight_decay: float = 2e-5
     architecture_learning_rate: float | None = None
-    samples_per_nat: float = 0.25
+    samples_per_nat: float = 0.125
     likelihood_scale: float = 32.0
     budget: str = "condition"
     budget_floor: float = 0.95
     weight_step: str = "resample"
-    joint_from: float = 0.5
+    joint_from: float = 0.8
     max_images: int | None = None
     image_size: int | None = None
     workers: int = 2
@@ -94,7 +98,9 @@ class SearchConfig:
         """The same with `epochs` and `warmup_epochs` filled in. Raises UserError if they don't fit each other."""
         wanted = math.ceil(USUAL_STEPS / steps_per_epoch)
         epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, wanted)) if self.epochs is None else self.epochs
-        warmup_epochs = round(0.4 * epochs) if self.warmup_epochs is None else self.warmup_epochs
+        share = WARM_UP_SHARES.get(self.strategy, USUAL_WARM_UP_SHARE)
+        usual = min(epochs - 1, round(share * epochs))
+        warmup_epochs = usual if self.warmup_epochs is None else self.warmup_epochs
         scheduled = replace(self, epochs=epochs, warmup_epochs=warmup_epochs)
         check_ranges(scheduled, warmup_epochs=(0, epochs - 1))
         return scheduled

@@ -14,10 +14,15 @@ from fpnas.runtime.weights import save_weights
 from fpnas.space import SearchSpace
 from fpnas.strategies import Strategy
 
-__all__ = ["CONVERGED_NATS", "SearchResult", "read_result", "result_figures", "write_result"]
+__all__ = ["CONVERGED_NATS", "SearchResult", "read_result", "result_figures", "settled_below", "write_result"]
 
 CONVERGED_NATS = 8.0
 """A distribution over this entropy at the end has not settled: its mode is one of thousands like it."""
+
+
+def settled_below(space: SearchSpace) -> float:
+    """Entropy, nats, under which a distribution has settled: `CONVERGED_NATS`, in small spaces half of the start."""
+    return min(CONVERGED_NATS, space.entropy_nats / 2)
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class SearchResult:
         network: the same, as a network for the data.
         macs: its multiply-adds; `budget_share` is their share of the target.
         log_probability: of the architecture, nats.
-        entropy_nats: of the distribution at the end; `converged` when it is under `CONVERGED_NATS`, or does not learn.
+        entropy_nats: of the distribution at the end; `converged` when it is under `settled_below`, or does not learn.
         supernet_top1: accuracy with the supernet's weights on the architecture half, percent.
         steps: that were done; fewer than planned where a callback ended the search.
         samples: architectures drawn in all.

@@ -15,6 +15,7 @@ from fpnas.cost.budget import budget_table, find_cost, table_digest
 from fpnas.cost.table import build_cost_table
 from fpnas.errors import UserError
 from fpnas.files import write_json_atomic, write_text_atomic
+from fpnas.nn.supernet import SHARED_HEAD
 from fpnas.quantities import parse_quantity
 from fpnas.runtime.callbacks import Callback, check_callbacks
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
@@ -24,13 +25,14 @@ from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import configure_threads, keep_kernels, pick_device
 from fpnas.search_config import SearchConfig
 from fpnas.search_loop import SearchLoop, SearchPlan
-from fpnas.search_result import CONVERGED_NATS, SearchResult, read_result, result_figures, write_result
+from fpnas.search_result import SearchResult, read_result, result_figures, settled_below, write_result
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space, space_to_toml
-from fpnas.strategies import STRATEGIES, Strategy, StrategySettings
+from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, check_searchable
 from fpnas.supernet_evaluator import SupernetEvaluator
 from fpnas.training.data import DataSet, data_identity
 from fpnas.training.load import load_data
+from fpnas.training.precision import Precision
 from fpnas.training.search_images import SearchImages
 
 __all__ = ["SearchResult", "build_strategy", "run_search", "search", "search_supernet"]
@@ -129,6 +131,7 @@ def run_search(
     config.validate()
     configure_threads(config.threads)
     space = space or load_space(config.space)
+    _check_searchable(space, config)
     if write:
         check_output(join_processes(pick_device(config.device)), config.output, "search", resume=config.resume)
     dataset = dataset or load_data(
@@ -170,6 +173,7 @@ def search_supernet(
         SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
         ProcessLost: of several processes, another one has ended.
     """
+    _check_searchable(space, config)
     keep_kernels()
     device = pick_device(config.device)
     processes = join_processes(device)
@@ -222,7 +226,7 @@ def search_supernet(
             budget_share=int(costs.cost(found[None])[0]) / budget,
             log_probability=strategy.distribution.log_prob(found[None]).item(),
             entropy_nats=entropy,
-            converged=entropy < CONVERGED_NATS or not strategy.learns,
+            converged=entropy < settled_below(space) or not strategy.learns,
             supernet_top1=evaluator.score(found),
             steps=keeper.steps_done,
             samples=loop.samples,
@@ -263,10 +267,16 @@ def search_supernet(
     )
 
 
+def _check_searchable(space: SearchSpace, config: SearchConfig) -> None:
+    """Raises UserError for what can be known to fail before images are loaded."""
+    check_searchable(space, config.strategy, f"--strategy {config.strategy}")
+    if space.head.kind != SHARED_HEAD:
+        raise UserError(f"space {space.name}: head kind {space.head.kind}: {SHARED_HEAD} is accepted in a search")
+    Precision(config.precision, pick_device(config.device))
+
+
 def build_strategy(space: SearchSpace, config: SearchConfig, learning_steps: int) -> Strategy:
-    """The strategy a configuration names, to learn for that many steps. Raises UserError when there is none."""
-    if config.strategy not in STRATEGIES:
-        raise UserError(f"--strategy {config.strategy}: one of {', '.join(STRATEGIES)} is accepted")
+    """The strategy a configuration names, to learn for that many steps."""
     settings = StrategySettings(
         learning_steps=learning_steps,
         budget_floor=config.budget_floor if config.budget == "condition" else None,

@@ -80,3 +80,12 @@ def test_a_whole_line_that_is_no_record_is_refused(tmp_path: Path, line: str) ->
     path.write_text(f'{{"step": 1}}\n{line}\n')
     with pytest.raises(UserError, match="line 2"):
         read_metrics(path)
+
+
+def test_the_length_of_a_shortened_record_is_what_is_left(tmp_path: Path) -> None:
+    with MetricsLog(tmp_path) as log:
+        log.write(RECORDS[0])
+        kept = log.synchronise()
+        log.write(RECORDS[1])
+    with MetricsLog(tmp_path, recorded_bytes=kept) as log:
+        assert log.synchronise() == kept == (tmp_path / "metrics.jsonl").stat().st_size

@@ -8,7 +8,7 @@ from landscape import COSTS, SPACE, TARGET, Landscape, landscape, loop_of, run
 
 from fpnas.distribution import Factorized, Joint
 from fpnas.strategies import STRATEGIES, Judgement, StrategySettings
-from fpnas.strategies.fp_nas import pace
+from fpnas.strategies.fp_nas import FEWEST_SAMPLES, pace
 
 
 def test_whatever_is_judged_or_trained_is_within_the_budget():
@@ -35,7 +35,7 @@ def test_the_warm_up_trains_and_leaves_the_distribution_alone():
 def test_the_number_of_samples_follows_the_entropy():
     _, recorder, record = run()
     for indices, figures in zip(recorder.judged, record[40:], strict=True):
-        assert len(indices) == figures["samples"] == max(1, math.floor(0.5 * figures["entropy_nats"]))
+        assert len(indices) == figures["samples"] == max(FEWEST_SAMPLES, math.floor(0.5 * figures["entropy_nats"]))
 
 
 def test_the_entropy_keeps_to_its_line():
@@ -111,6 +111,11 @@ def test_pace_is_one_on_the_line_and_bounded():
     assert pace(6.0, 10.0, 0.45) == pytest.approx(1.0)
     assert pace(8.0, 10.0, 0.45) > 1 > pace(4.0, 10.0, 0.45)
     assert pace(10.0, 10.0, 0.99) <= math.exp(3) and pace(0.0, 10.0, 0.0) >= math.exp(-3)
+
+
+def test_the_line_falls_in_a_space_of_two_architectures():
+    start = math.log(2)
+    assert pace(start, start, 0.9) > 1 and pace(start / 2, start, 0.9) == pytest.approx(1.0)
 
 
 def test_the_paper_s_form_and_parsec_differ_as_they_should() -> None:

@@ -1,5 +1,6 @@
 """`fpnas cost`."""
 
+from pathlib import Path
 from typing import Any
 
 from fpnas.builtin_files import find_network
@@ -49,12 +50,29 @@ def _run(arguments: Any) -> dict[str, Any]:
             space = load_space(arguments.space or (beside if beside.is_file() else name))
         except UserError as error:
             raise UserError(f"{where}: {error}; --space names a file") from None
-        spec = resolve(space, architecture_from_json(space, content, where))
+        spec = resolve(space, architecture_from_json(space, content, where), **_data_of(path))
     else:
         spec = network_from_json(content, where)
     if arguments.input_size is not None:
         spec = spec.at_input_size(arguments.input_size)
     return describe_network(spec)
+
+
+def _data_of(path: Path) -> dict[str, int]:
+    """Size, channels and classes for which an architecture was found, if its network is beside it as runs leave it."""
+    from fpnas.network_file import load_network
+
+    # `fpnas derive --output NAME.json` writes NAME.architecture.json.
+    of_run = path.name == "architecture.json"
+    beside = path.with_name("network.json" if of_run else path.name.replace(".architecture.json", ".json"))
+    if beside == path or not beside.is_file():
+        return {}
+    network = load_network(beside)
+    return {
+        "input_size": network.input_size,
+        "in_channels": network.in_channels,
+        "num_classes": network.num_classes,
+    }
 
 
 COMMAND = Command("count what a network costs, block by block", _add_arguments, _run, show_cost)

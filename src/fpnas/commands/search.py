@@ -23,14 +23,15 @@ def _run(arguments: Any) -> dict[str, Any]:
     config.target_macs = str(config.target_macs)
     config.validate()
     from fpnas.runtime.run_directory import RunDirectory
-    from fpnas.search_result import CONVERGED_NATS, result_figures
+    from fpnas.search_result import result_figures, settled_below
+    from fpnas.space_file import load_space
     from fpnas.supernet_search import run_search
 
     result = run_search(config, callbacks=[keep_report])
     if not result.converged and not rank():
         tell(
             f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
-            f"{CONVERGED_NATS:g} are expected; more --epochs may help"
+            f"{settled_below(load_space(config.space)):.2g} are expected; more --epochs may help"
         )
     run = RunDirectory(config.output, "search", asdict(config))
     found = {"architecture": str(run.architecture_path), "network": str(run.network_path)}

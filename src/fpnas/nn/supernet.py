@@ -19,7 +19,10 @@ from fpnas.nn.sliced import SlicedAttention, SlicedConvNorm
 from fpnas.nn.split_attention import combine_splits
 from fpnas.space import Group, SearchSpace
 
-__all__ = ["SuperBlock", "SuperNet"]
+__all__ = ["SHARED_HEAD", "SuperBlock", "SuperNet"]
+
+SHARED_HEAD = "conv"
+"""The kind of head that a supernet has."""
 
 
 class SuperBlock(nn.Module):
@@ -164,13 +167,13 @@ class SuperNet(nn.Module):
             With a shortcut all combinations share the bypass; faded out, it leaves layers that stand in for it.
 
     Raises:
-        ValueError: the space's head is not of kind `conv`, the only one the supernet shares.
+        ValueError: the space's head is not of kind `SHARED_HEAD`.
     """
 
     def __init__(self, space: SearchSpace, in_channels: int, num_classes: int) -> None:
         super().__init__()
-        if space.head.kind != "conv":
-            raise ValueError(f"head kind {space.head.kind!r}: a supernet needs 'conv'")
+        if space.head.kind != SHARED_HEAD:
+            raise ValueError(f"head kind {space.head.kind!r}: a supernet needs {SHARED_HEAD!r}")
         self.space = space
         self.shortcut = 0.0
         self.stem = SlicedConvNorm(in_channels, space.stem.channels, space.stem.kernel)

@@ -37,6 +37,7 @@ class MetricsLog:
         self._file = path.open("ab")
         # Whole lines alone: one that was cut must not swallow the next.
         self._file.truncate(path.read_bytes()[:recorded_bytes].rfind(b"\n") + 1)
+        self._file.seek(0, os.SEEK_END)  # truncating leaves the position, and with it what `tell` says, where it was
         self._curves = SummaryWriter(str(run_path), purge_step=first_step or None)
 
     def write(self, record: Mapping[str, Any], curves: Mapping[str, float] | None = None) -> None:

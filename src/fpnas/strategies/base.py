@@ -94,10 +94,10 @@ class StrategySettings:
     learning_steps: int
     budget_floor: float | None = 0.95
     learning_rate: float | None = None
-    samples_per_nat: float = 0.25
+    samples_per_nat: float = 0.125
     likelihood_scale: float = 32.0
     resample: bool = True
-    joint_from: float = 0.5
+    joint_from: float = 0.8
 
 
 class Strategy(Protocol):

@@ -37,11 +37,15 @@ HINGE_WEIGHT = 0.3
 """Beta of Eq. 7, as the paper has it."""
 
 FINAL_ENTROPY_NATS = 2.0
+"""Planned for the end; half of the start in spaces of so few architectures that this would be more."""
 SETTLED_BY = 0.9
 """Share of the learning after which that entropy is planned; the distribution follows its line with a lag."""
 
 PACING_GAIN = 20.0
 MOST_PACING = 3.0
+
+FEWEST_SAMPLES = 2
+"""A single architecture has all the weight whatever its likelihood: judging it teaches nothing."""
 
 MOST_RATE = 0.25
 """No step moves a logit further: a search of a few steps ends unsettled rather than decided by a batch."""
@@ -58,7 +62,8 @@ def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
         initial_nats: of the distribution when it began to learn.
         phase: share of the learning that is done, in [0, 1).
     """
-    planned = initial_nats + (FINAL_ENTROPY_NATS - initial_nats) * min(1.0, phase / SETTLED_BY)
+    final_nats = min(FINAL_ENTROPY_NATS, initial_nats / 2)
+    planned = initial_nats + (final_nats - initial_nats) * min(1.0, phase / SETTLED_BY)
     lag = (entropy_nats - planned) / initial_nats
     return math.exp(max(-MOST_PACING, min(MOST_PACING, PACING_GAIN * lag)))
 
@@ -177,7 +182,7 @@ def build(space: SearchSpace, settings: StrategySettings) -> FpNas:
     """The default strategy, as it is set."""
     return FpNas(
         space,
-        number_of_samples=AdaptiveSamples(settings.samples_per_nat),
+        number_of_samples=AdaptiveSamples(settings.samples_per_nat, FEWEST_SAMPLES),
         learning_rate=settings.learning_rate or LOGIT_TRAVEL / settings.learning_steps,
         paced=True,
         likelihood_scale=settings.likelihood_scale,

@@ -45,13 +45,16 @@ class TuNas(DistributionSearch):
     def __init__(self, space: SearchSpace, *, learning_rate: float) -> None:
         super().__init__(space, learning_rate=learning_rate, betas=(0.0, 0.999))
         self.baseline: float | None = None
+        self._warm_up = 0.0
         self._bypass_first = torch.tensor([group.values("kernel")[0] == 0 for group in space.groups])
         self._largest_GV = torch.tensor(space.cardinalities) - 1
 
     def step(self, tools: StepTools) -> dict[str, float]:
-        """A weight step, and after the first quarter of the search a policy-gradient step."""
+        """A weight step, and after warm-up and the first quarter of the search a policy-gradient step."""
         indices_1GV = self.distribution.sample(1, tools.generator)
         if tools.warm_up or tools.progress < OPENED_UNTIL:
+            if tools.warm_up:
+                self._warm_up = tools.progress
             trained_1GV = self._open(indices_1GV, 1 - tools.progress / OPENED_UNTIL, tools.generator)
             loss = float(tools.train_weights(trained_1GV, torch.ones(1)))
             return {"samples": 1, "loss": loss, "sampled_cost": float(tools.costs.cost(trained_1GV)[0])}
@@ -61,8 +64,11 @@ class TuNas(DistributionSearch):
         reward = score - COST_WEIGHT * float(absolute_costs(cost_1, tools.target)[0])
         baseline = reward if self.baseline is None else self.baseline
         self.baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward
-        phase = (tools.progress - OPENED_UNTIL) / (1 - OPENED_UNTIL)
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate * RATE_GROWTH**phase
+        learning_from = max(self._warm_up, OPENED_UNTIL)
+        phase = (tools.progress - learning_from) / (1 - learning_from)
+        # The rate is fitted to all steps after the warm-up; where it is short, the first of them do not learn.
+        fitted = (1 - self._warm_up) / (1 - learning_from)
+        self.optimizer.param_groups[0]["lr"] = self.learning_rate * fitted * RATE_GROWTH**phase
         self.optimizer.zero_grad()
         (-(reward - baseline) * self.distribution.log_prob(indices_1GV).sum()).backward()
         self.optimizer.step()
@@ -87,17 +93,18 @@ class TuNas(DistributionSearch):
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """Distribution, its optimizer and the baseline."""
-        return super().state_dict() | {"baseline": self.baseline}
+        """Distribution, its optimizer, the baseline, and how far the warm-up went."""
+        return super().state_dict() | {"baseline": self.baseline, "warm_up": self._warm_up}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         super().load_state_dict(state)
         self.baseline = state["baseline"]
+        self._warm_up = state["warm_up"]
 
 
 def build(space: SearchSpace, settings: StrategySettings) -> TuNas:
-    """TuNAS for a number of steps: its growing rate adds up to `LOGIT_TRAVEL` over them."""
+    """TuNAS for a number of steps: its growing rate adds up to `LOGIT_TRAVEL` over those in which it learns."""
     mean_growth = (RATE_GROWTH - 1) / math.log(RATE_GROWTH)
     rate = settings.learning_rate or LOGIT_TRAVEL / settings.learning_steps / mean_growth
     return TuNas(space, learning_rate=rate)
