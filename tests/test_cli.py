@@ -206,8 +206,19 @@ def test_evaluate_can_leave_out_what_is_no_image(capfd: Captured, job: Path) -> 
         folder.mkdir(parents=True)
         Image.new("L", (8, 8), 20 * int(folder.name)).save(folder / "whole.png")
     Path("images/val/3/broken.png").write_bytes(b"no image")
-    assert document(capfd, "evaluate", job / "t", "--data=images", "--on-bad-image=skip")["images"] == 10
-    assert "broken.png" in refused(capfd, "evaluate", job / "t", "--data=images")
+    given = ("--data=images", "--on-bad-image=skip")
+    answer(
+        capfd,
+        "train",
+        job / "s" / "network.json",
+        *given,
+        "--image-size=8",
+        "--epochs=1",
+        "--batch-size=5",
+        "--output=own",
+    )
+    assert document(capfd, "evaluate", "own", *given)["images"] == 10
+    assert "broken.png" in refused(capfd, "evaluate", "own", "--data=images")
 
 
 def test_predict(capfd: Captured, job: Path) -> None:
