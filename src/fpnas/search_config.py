@@ -31,8 +31,8 @@ class SearchConfig:
         seed: of everything random.
         epochs: passes over the half of the training images that the weights learn from; when left out, those that make
             about 3,500 steps, but from 5 to 100.
-        warmup_epochs: epochs at the start in which only the weights learn; when left out, of all epochs three fifths for
-            `fp-nas`, a seventh for `fp-nas-paper` and `parsec`, a quarter for `tunas`, two fifths for others.
+        warmup_epochs: epochs at the start in which only the weights learn; when left out, of all epochs three fifths
+            for `fp-nas`, a seventh for `fp-nas-paper` and `parsec`, a quarter for `tunas`, two fifths for others.
         batch_size: images of a weight step.
         architecture_batch_size: images every sampled architecture is judged by in an architecture step.
         learning_rate: peak rate of the weights (SGD with Nesterov momentum 0.9, cosine).
