@@ -59,7 +59,7 @@ def _every(experiment: str, variants: dict[str, dict[str, Any]], seeds: Iterable
 
 def plans() -> dict[str, list[Plan]]:
     """The searches of every experiment."""
-    # Of the step's cost, what is judged: before, and what became the default.
+    # How much is judged: the defaults as they were, and on the way to those of today.
     judged = {
         f"{name} fifths, 1/{part}": SMALL_STEPS
         | {"warmup_epochs": epochs, "samples_per_nat": 1 / part, "joint_from": 0.5}

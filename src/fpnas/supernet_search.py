@@ -131,7 +131,7 @@ def run_search(
     config.validate()
     configure_threads(config.threads)
     space = space or load_space(config.space)
-    _check_searchable(space, config)
+    _check_before_loading(space, config)
     if write:
         check_output(join_processes(pick_device(config.device)), config.output, "search", resume=config.resume)
     dataset = dataset or load_data(
@@ -173,7 +173,7 @@ def search_supernet(
         SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
         ProcessLost: of several processes, another one has ended.
     """
-    _check_searchable(space, config)
+    _check_before_loading(space, config)
     keep_kernels()
     device = pick_device(config.device)
     processes = join_processes(device)
@@ -267,12 +267,12 @@ def search_supernet(
     )
 
 
-def _check_searchable(space: SearchSpace, config: SearchConfig) -> None:
+def _check_before_loading(space: SearchSpace, config: SearchConfig) -> None:
     """Raises UserError for what can be known to fail before images are loaded."""
     check_searchable(space, config.strategy, f"--strategy {config.strategy}")
     if space.head.kind != SHARED_HEAD:
         raise UserError(f"space {space.name}: head kind {space.head.kind}: {SHARED_HEAD} is accepted in a search")
-    Precision(config.precision, pick_device(config.device))
+    Precision(config.precision, pick_device(config.device))  # refuses what the device cannot do
 
 
 def build_strategy(space: SearchSpace, config: SearchConfig, learning_steps: int) -> Strategy:

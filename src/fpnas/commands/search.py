@@ -28,12 +28,12 @@ def _run(arguments: Any) -> dict[str, Any]:
     from fpnas.supernet_search import run_search
 
     result = run_search(config, callbacks=[keep_report])
+    run = RunDirectory(config.output, "search", asdict(config))
     if not result.converged and not rank():
         tell(
             f"fpnas: the search did not converge: {result.entropy_nats:.1f} nats are left where fewer than "
-            f"{settled_below(load_space(config.space)):.2g} are expected; more --epochs may help"
+            f"{settled_below(load_space(run.space_path)):.2g} are expected; more --epochs may help"
         )
-    run = RunDirectory(config.output, "search", asdict(config))
     found = {"architecture": str(run.architecture_path), "network": str(run.network_path)}
     return found | result_figures(result) | {"output": str(run.path)}
 
