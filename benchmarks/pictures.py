@@ -67,6 +67,20 @@ def entropy_and_samples(rows: list[Row]) -> Figure:
     return drawing
 
 
+def strategies_in_small(rows: list[Row]) -> Figure:
+    """What the paper's Fig. 3 shows: entropy and architectures drawn over the epochs, strategy by strategy."""
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+    for strategy, colour in (("parsec", "#D55E00"), ("fp-nas-paper", "#0072B2"), ("fp-nas", "#009E73")):
+        for row in [row for row in rows if (row["experiment"], row["variant"]) == ("strategies", strategy)]:
+            epochs = range(1, len(row["entropies"]) + 1)
+            left.plot(epochs, row["entropies"], color=colour, label=strategy if row["seed"] == 0 else None)
+            right.plot(epochs, [drawn / 1000 for drawn in row["samples_by_epoch"]], color=colour)
+    left.set(xlabel="epoch", ylabel="entropy, nats", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="architectures drawn, thousands", ylim=(0, None))
+    left.legend(fontsize="small")
+    return drawing
+
+
 def found_among_random(rows: list[Row]) -> Figure:
     """The table of random networks as a histogram, and where the networks of the searches lie in it."""
     table = [row.top1 for row in read_rows() if row.epochs == EPOCHS and row.seed == 0]
@@ -128,6 +142,7 @@ def main() -> None:
         run_search(config)
         drawings = {
             "entropy": entropy_and_samples(rows),
+            "strategies": strategies_in_small(read_searches()),
             "table": found_among_random(rows),
             "probabilities": probabilities(run),
         }
