@@ -1,4 +1,5 @@
-"""What every strategy's search costs and finds: the same data, space, budget, epochs and threads.
+"""What every strategy's search costs and finds: the same data, space, budget, epochs and threads
+(`tunas` has more epochs in whole searches).
 
     python benchmarks/search_efficiency.py --quick --json
     python benchmarks/search_efficiency.py --seeds 3
@@ -12,8 +13,8 @@ the rate that they have in a search of the usual length (at one fitted to 32 ste
 few of them), so what is measured is the start of their schedule, where `fp-nas-paper` draws as many as `parsec`.
 
 Activation memory is that of a training step at a batch of 128: for strategies that sample, the most of 30 architectures
-drawn as they draw them at the start, where they are largest, shortcuts of the warm-up included; for `fbnetv2`, of all
-choices at once.
+drawn as they draw them at the start, where they are largest, shortcuts of the warm-up included (for `tunas` without its
+opened choices, which take twice as much); for `fbnetv2`, of all choices at once.
 """
 
 import argparse
