@@ -108,6 +108,7 @@ def test_target_under_the_smallest_network_names_the_smallest(capfd: Captured) -
         (b"epochs: 0", "epochs"),
         (b"epochs: [3]", "epochs"),
         (b"target_macs: {a: 1}", "target"),
+        (b"target_macs: [1]", "60M"),
     ],
 )
 def test_bad_configuration_file(capfd: Captured, content: bytes, named: str) -> None:

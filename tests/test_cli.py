@@ -192,6 +192,10 @@ def test_derive(capfd: Captured, job: Path) -> None:
     assert document(capfd, "cost", "small.json")["macs"] == derived["macs"]
     assert document(capfd, "cost", derived["architecture"])["macs"] == derived["macs"]
     assert load_network("small.json").num_classes == 10
+    # A name without .json, and a flag before the run.
+    other = document(capfd, "derive", "--quiet", job / "s", "--target-macs", "200k", "--output", "net-0.2M")
+    assert (other["network"], other["architecture"]) == ("net-0.2M", "net-0.2M.architecture.json")
+    assert document(capfd, "cost", other["architecture"])["macs"] == other["macs"]
 
 
 def test_evaluate(capfd: Captured, job: Path) -> None:

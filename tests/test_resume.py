@@ -182,6 +182,18 @@ def test_another_configuration_is_refused_by_name(tmp_path: Path, changed: dict[
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_that_is_refused_keeps_its_space(search_run: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_bytes((search_run / "space.toml").read_bytes())
+    run = stopped_search(tmp_path / "run", space=str(own))
+    own.write_text(own.read_text().replace("[0, 3, 5]", "[0, 3, 7]"))
+    before = (run / "space.toml").read_bytes()
+    assert own.read_bytes() != before
+    with pytest.raises(UserError, match="--space: not what"):
+        search_to(run, resume=True, space=str(own))
+    assert (run / "space.toml").read_bytes() == before
+
+
 def test_what_may_change_may(search_run: Path, tmp_path: Path) -> None:
     run = stopped_search(tmp_path / "run")
     search_to(run, resume=True, workers=1, quiet=False, checkpoint_every=3)
@@ -256,6 +268,16 @@ def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     next(again.whole([]))
     again.save(6, {}, 85.0)
     assert [checkpoint.step for checkpoint in again.whole([])] == [6, 5, 2]
+
+
+def test_a_damaged_checkpoint_takes_no_place_of_a_whole_one(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "train")
+    checkpoints.save(100, {"x": torch.ones(1)})
+    damaged(checkpoints.save(200, {"x": torch.ones(2)}), "flipped", random.Random(0))
+    again = Checkpoints(tmp_path, "train")
+    assert next(again.whole([])).step == 100
+    again.save(150, {"x": torch.ones(3)})
+    assert [checkpoint.step for checkpoint in Checkpoints(tmp_path, "train").whole([])] == [150, 100]
 
 
 def test_a_second_process_on_a_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

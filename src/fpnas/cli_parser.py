@@ -13,6 +13,7 @@ from fpnas.builtin_files import find_recipe
 from fpnas.checks import shown
 from fpnas.errors import UserError
 from fpnas.files import read_text
+from fpnas.quantities import ACCEPTED_QUANTITIES
 
 __all__ = ["CommandParser", "attribute_helps"]
 
@@ -23,6 +24,8 @@ _KINDS: dict[Any, tuple[str, str]] = {
     Path: ("PATH", "a path"),
     str: ("TEXT", "a text"),
 }
+
+_TRUTHS = ("true", "false", "yes", "no")
 
 
 class _HelpFormatter(DefaultHelpFormatter):
@@ -57,6 +60,7 @@ class CommandParser(ArgumentParser):
         self._accepted: dict[str, str] = {}
         self._labels: dict[str, str] = {}
         self._fields: set[str] = set()
+        self._flags: set[str] = set()
         self._tokens: list[str] = []
 
     def add(self, name: str, kind: Any = str, **options: Any) -> None:
@@ -68,7 +72,10 @@ class CommandParser(ArgumentParser):
         self._labels[field] = name if name.startswith("-") else options.get("metavar", name)
         if plain is Path:
             self.paths.add(field)
+        if field == "target_macs":
+            self._accepted[field] = ACCEPTED_QUANTITIES
         if plain is bool:
+            self._flags |= {f"--{field}".replace("_", "-"), f"--no-{field}".replace("_", "-")}
             # nargs "?" accepts --quiet=true beside --quiet and --no-quiet.
             self.add_argument(name, action=ActionYesNo(no_prefix="no-"), nargs="?", **options)
         else:
@@ -98,10 +105,17 @@ class CommandParser(ArgumentParser):
         Raises:
             UserError: whatever is wrong, in one line with option, value and what is accepted.
         """
-        self._tokens = _config_first([_dashed(token) for token in arguments])
+        self._tokens = _config_first(self._decided([_dashed(token) for token in arguments]))
         for path in self._given("config"):
             self._check_config_file(path)
         return self.parse_args(self._tokens)
+
+    def _decided(self, tokens: Sequence[str]) -> list[str]:
+        """Tokens with `--flag=true` for a flag that stands alone: no argument behind it is taken for its value."""
+        return [
+            f"{token}=true" if token in self._flags and following.lower() not in _TRUTHS else token
+            for token, following in zip(tokens, (*tokens[1:], ""), strict=False)
+        ]
 
     def dump(self, namespace: Any, *arguments: Any, **options: Any) -> str:
         """The configuration as YAML, for --print_config: its fields alone, so that --config can read it again."""

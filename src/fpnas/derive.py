@@ -66,8 +66,8 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     Args:
         path: the search's run directory.
         target_macs: another budget; the search's own when left out.
-        output: the network file to write, the architecture file beside it as NAME.architecture.json; the run's own
-            `network.json` and `architecture.json` when left out.
+        output: the network file to write, NAME or NAME.json, the architecture file beside it as
+            NAME.architecture.json; the run's own `network.json` and `architecture.json` when left out.
 
     Raises:
         UserError: no finished search, a space file that has changed since, a budget nothing fits, or a place that
@@ -94,7 +94,9 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     (best,) = most_probable_within(distribution, costs, target)
     architecture = Architecture.of(best.indices)
     network_path = output or run.network_path
-    architecture_path = output.with_suffix(".architecture.json") if output else run.architecture_path
+    architecture_path = run.architecture_path
+    if output:
+        architecture_path = output.with_name(output.name.removesuffix(".json") + ".architecture.json")
     write_json_atomic(architecture_path, architecture_to_json(space, architecture))
     write_json_atomic(network_path, network_to_json(resolve(space, architecture, **data)))
     return DerivedNetwork(architecture_path, network_path, best.cost, best.log_prob)

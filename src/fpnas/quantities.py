@@ -6,7 +6,9 @@ import re
 from fpnas.checks import shown
 from fpnas.errors import UserError
 
-__all__ = ["format_quantity", "parse_quantity"]
+__all__ = ["ACCEPTED_QUANTITIES", "format_quantity", "parse_quantity"]
+
+ACCEPTED_QUANTITIES = "a positive number such as 60M, 0.4G or 60e6"
 
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _PATTERN = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+\.)\s*([kKmMgGtT]?)\s*")
@@ -22,7 +24,7 @@ def parse_quantity(text: str | int | float, name: str) -> int:
     Raises:
         UserError: not a quantity, zero, negative or beyond 10^18.
     """
-    accepted = "a positive number such as 60M, 0.4G or 60e6 is accepted"
+    accepted = f"{ACCEPTED_QUANTITIES} is accepted"
     match = _PATTERN.fullmatch(str(text))
     if match is None:
         raise UserError(f"{name} {_shown(text)}: {accepted}")

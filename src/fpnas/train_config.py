@@ -50,7 +50,8 @@ class TrainConfig:
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
         precision: `fp32`, or `bf16` or `fp16` for forward passes under autocast; evaluation is in fp32.
-        parallel: what processes that `torchrun` starts split: `data`, the images of a batch.
+        parallel: what processes that `torchrun` starts split: the images of a batch, by `data` and, as there is one
+            network alone, by `samples`, too.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
@@ -123,7 +124,7 @@ class TrainConfig:
             self,
             optimizer=tuple(OPTIMIZERS),
             schedule=("cosine", "exponential"),
-            parallel=("data",),
+            parallel=("data", "samples"),
             **RUN_CHOICES,
         )
         if (self.mixup or self.cutmix) and self.batch_size % 2:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from enumeration import all_indices
 from landscape import COSTS, SPACE, TARGET, Landscape, derive, landscape, loop_of, run
 
 from fpnas.distribution import Factorized
+from fpnas.search_loop import SearchLoop, SearchPlan
 from fpnas.strategies import STRATEGIES, StrategySettings
 
 every_strategy = pytest.mark.parametrize("name", STRATEGIES)
@@ -39,6 +41,15 @@ def test_it_finds_one_of_the_best_within_the_budget(name: str) -> None:
     within = uniform[COSTS.cost(uniform) <= TARGET]
     better = (landscape(within) < landscape(found[None])).double().mean()
     assert better < 0.05
+
+
+@every_strategy
+def test_a_budget_that_all_but_nothing_meets_is_held(name: str) -> None:
+    target = int(COSTS.cost(all_indices(SPACE.cardinalities)).min())
+    learner, surface, _ = run(name, begin=1)
+    loop = SearchLoop(SearchPlan(SPACE, COSTS, target, 10, 2, 0), learner, surface)
+    # Fewer than are compared are drawn within it; of all others most are better, and too dear.
+    assert COSTS.cost(loop.derive()[None]).item() <= target
 
 
 @every_strategy

@@ -62,12 +62,13 @@ def _data_of(path: Path) -> dict[str, int]:
     """Size, channels and classes for which an architecture was found, if its network is beside it as runs leave it."""
     from fpnas.network_file import load_network
 
-    # `fpnas derive --output NAME.json` writes NAME.architecture.json.
-    of_run = path.name == "architecture.json"
-    beside = path.with_name("network.json" if of_run else path.name.replace(".architecture.json", ".json"))
-    if beside == path or not beside.is_file():
+    # `fpnas derive --output NAME.json` writes NAME.architecture.json, and so does --output NAME.
+    name = "network" if path.name == "architecture.json" else path.name.removesuffix(".architecture.json")
+    beside = [path.with_name(other) for other in (f"{name}.json", name)]
+    found = next((other for other in beside if other != path and other.is_file()), None)
+    if found is None:
         return {}
-    network = load_network(beside)
+    network = load_network(found)
     return {
         "input_size": network.input_size,
         "in_channels": network.in_channels,

@@ -81,7 +81,6 @@ def carry_out(
         run = RunDirectory.create(files.output, files.kind, files.config, resume=may_change)
         if run.goes_on and run.result_path.exists():
             return files.read(run)
-        files.prepare(run)
         return None
 
     finished = processes.from_first(begin)
@@ -96,6 +95,8 @@ def carry_out(
         watchers=Watchers(callbacks, total_steps, run.path if run else None, distribution),
     )
     with keeper:
+        # Only now: what is in the directory of a run that was refused is its record.
+        processes.from_first(lambda: files.prepare(run) if files is not None and run is not None else None)
         result = work(keeper)
         if run is not None and files is not None:
             files.write(run, result)

@@ -45,6 +45,7 @@ class Checkpoints:
         self._folder = folder
         self._kind = kind
         self._best: dict[str, float] | None = None
+        self._unusable: set[Path] = set()
 
     def save(self, step: int, state: Mapping[str, Any], score: float | None = None) -> Path:
         """Write a checkpoint, then drop those that are not kept any more.
@@ -72,7 +73,7 @@ class Checkpoints:
         content = buffer.getbuffer()
         path = self._folder / f"step-{step:08}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
         write_bytes_atomic(path, content)
-        kept = [path, *(other for other in self._paths() if other != path)][:_KEPT]
+        kept = [path, *(other for other in self._paths() if other != path and other not in self._unusable)][:_KEPT]
         for other in self._paths():
             if other not in kept and not (self._best and _step(other) == self._best["step"]):
                 other.unlink(missing_ok=True)
@@ -85,6 +86,7 @@ class Checkpoints:
                 document = self._read(path)
             except _Unusable as reason:
                 skipped.append(f"{path.name}: {reason}")
+                self._unusable.add(path)
                 continue
             self._best = document["best"]
             yield Checkpoint(document["step"], document["state"])

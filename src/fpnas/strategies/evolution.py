@@ -36,7 +36,7 @@ class Evolution(RandomSearch):
 
     def derive(self, tools: DeriveTools) -> Tensor:
         """The best architecture of all generations, indices (G, V)."""
-        founders = self._draw(tools, min(POPULATION, self.evaluations))
+        founders = self._candidates(tools, min(POPULATION, self.evaluations))
         seen = [(tools.score(indices_GV), indices_GV) for indices_GV in founders]
         population = deque(seen)
         while len(seen) < self.evaluations:

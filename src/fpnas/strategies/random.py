@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fpnas.budget_sampling import sample_within_budget
+from fpnas.derivation import most_probable_within
 from fpnas.distribution import Factorized
 from fpnas.space import SearchSpace
 from fpnas.strategies.base import DeriveTools, StepTools, StrategySettings
@@ -43,8 +44,16 @@ class RandomSearch:
 
     def derive(self, tools: DeriveTools) -> Tensor:
         """The best of the architectures drawn now, indices (G, V)."""
-        indices_KGV = self._draw(tools, self.evaluations)
-        return max(indices_KGV, key=tools.score)
+        return max(self._candidates(tools, self.evaluations), key=tools.score)
+
+    def _candidates(self, tools: DeriveTools, number: int) -> Tensor:
+        """Architectures that cost at most the target, (K, G, V); the cheapest where none was drawn."""
+        indices_KGV = self._draw(tools, number)
+        within_KGV = indices_KGV[tools.costs.cost(indices_KGV) <= tools.target]
+        if len(within_KGV):
+            return within_KGV
+        (cheapest,) = most_probable_within(self.distribution, tools.costs, tools.target)
+        return cheapest.indices[None]
 
     def _draw(self, tools: StepTools | DeriveTools, number: int) -> Tensor:
         low, high = self.budget_floor * tools.target, tools.target
