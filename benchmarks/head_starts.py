@@ -4,9 +4,9 @@
     python benchmarks/head_starts.py --report
 
 The network that each search found is trained by `fpnas train`'s defaults on all images of Fashion-MNIST: from fresh
-weights; from the search's (`--from-search`), in three fifths of the epochs; and, where a teacher is given, from fresh
-weights by its logits. Rows go to `head_starts.jsonl` beside this file (`--output`) as they come, and what is there
-already is not done again; start the script twice to share the work.
+weights; from the search's (`--from-search`), in three fifths of the epochs, and from fresh ones in as few; and, where a
+teacher is given, from fresh weights by its logits. Rows go to `head_starts.jsonl` beside this file (`--output`) as they
+come, and what is there already is not done again; start the script twice to share the work.
 """
 
 import argparse
@@ -34,9 +34,11 @@ SHARE = 0.6
 
 def variants(epochs: int, run: Path, teacher: str | None) -> dict[str, dict[str, Any]]:
     """The trainings that are compared: what each is called, and its options."""
+    fewer = round(SHARE * epochs)
     return {
         "fresh": {"epochs": epochs},
-        "from the search": {"epochs": round(SHARE * epochs), "from_search": run},
+        "from the search": {"epochs": fewer, "from_search": run},
+        "fresh, as few epochs": {"epochs": fewer},
         **({"teacher": {"epochs": epochs, "teacher": teacher}} if teacher else {}),
     }
 
