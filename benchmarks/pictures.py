@@ -137,7 +137,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         config = SearchConfig(
-            data="digits", space="tiny", target_macs="0.2M", output=run, epochs=30, batch_size=64, threads=1
+            data="digits",
+            space="tiny",
+            target_macs="0.2M",
+            output=run,
+            epochs=30,
+            batch_size=64,
+            threads=1,
+            # As in the searches that are drawn.
+            warmup_epochs=12,
+            samples_per_nat=0.25,
+            joint_from=0.5,
         )
         run_search(config)
         drawings = {
