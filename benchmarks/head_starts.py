@@ -102,7 +102,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROWS, help="JSON lines; goes on with what is there")
     parser.add_argument("--report", action="store_true", help="print what is there")
     arguments = parser.parse_args()
-    run_all(arguments.runs, arguments.epochs, arguments.seeds, arguments.teacher, arguments.output)
+    if arguments.runs:
+        run_all(arguments.runs, arguments.epochs, arguments.seeds, arguments.teacher, arguments.output)
     if arguments.report:
         report(read_documents(arguments.output))
 
