@@ -63,9 +63,14 @@ def _data_of(path: Path) -> dict[str, int]:
     from fpnas.network_file import load_network
 
     # `fpnas derive --output NAME.json` writes NAME.architecture.json, and so does --output NAME.
-    name = "network" if path.name == "architecture.json" else path.name.removesuffix(".architecture.json")
-    beside = [path.with_name(other) for other in (f"{name}.json", name)]
-    found = next((other for other in beside if other != path and other.is_file()), None)
+    suffix = ".architecture.json"
+    if path.name == "architecture.json":
+        names = ["network.json"]
+    elif path.name.endswith(suffix):
+        names = [path.name.removesuffix(suffix) + ".json", path.name.removesuffix(suffix)]
+    else:
+        names = []
+    found = next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
     if found is None:
         return {}
     network = load_network(found)
