@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from ground_truth import SPACE, TARGET
 from planned_searches import SEEDS, plans
-from searches import TABLE, in_fresh_process, read_searches, run, spread
+from searches import TABLE, THIS_MACHINE, in_fresh_process, read_searches, run, spread
 
 from fpnas.architecture import Architecture
 from fpnas.budget_sampling import sample_within_budget
@@ -166,7 +166,7 @@ def main() -> None:
         wanted = [
             plan for plan in plans()["strategies"] if plan.variant in options.strategies and plan.seed < options.seeds
         ]
-        run(wanted, TABLE)
+        run(wanted, TABLE, THIS_MACHINE)
         named = {(plan.experiment, plan.variant, plan.seed) for plan in wanted}
         rows = [row for row in read_searches() if (row["experiment"], row["variant"], row["seed"]) in named]
     memory = {strategy: activation_bytes(strategy) for strategy in options.strategies}

@@ -9,8 +9,9 @@ share the work, start the script several times. A search that was stopped goes o
 `runs/searches` until its row is there). What is found is trained by the recipe of the table (`ground_truth.py`), two
 training seeds, and placed in it.
 
-Seconds are of the processor, so that work beside a search counts less than in wall time. On a GPU they say nothing:
-rows from there count for what was found and drawn, not for what it cost.
+Seconds are of the processor, so that work beside a search counts less than in wall time. They are compared within one
+machine (`--machine` names it: two of one make may differ by half). On a GPU they say nothing: rows from there count for
+what was found and drawn, not for what it cost.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from ground_truth import SPACE, TARGET, accuracy_by_network, encode, load_images, read_rows, train_by_recipe
@@ -39,10 +40,11 @@ from fpnas.search_config import SearchConfig
 from fpnas.strategies import STRATEGIES
 from fpnas.supernet_search import run_search
 
-Argument = TypeVar("Argument")
 TABLE = Path(__file__).with_suffix(".jsonl")
 RUNS = Path(__file__).parents[1] / "runs" / "searches"
 PROCESSOR = "processor"
+FIRST_MACHINE = "machine 1"  # of the rows that name none
+THIS_MACHINE = f"machine of {datetime.date.today()}"
 
 
 def with_splits(spec: NetworkSpec, splits: int) -> NetworkSpec:
@@ -84,7 +86,7 @@ class ProcessorSeconds:
         return sum(map(float, self._path.read_text().split()))
 
 
-def search_and_train(plan: Plan) -> dict[str, Any]:
+def search_and_train(plan: Plan, machine: str) -> dict[str, Any]:
     """The row of a plan, in this process."""
     torch.set_num_threads(1)
     STRATEGIES.update(FIXED | ADAPTIVE)
@@ -126,6 +128,7 @@ def search_and_train(plan: Plan) -> dict[str, Any]:
         "backward_passes": result.backward_passes,
         "seconds": round(seconds, 1),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else PROCESSOR,
+        "machine": machine,
         "macs": result.macs,
         "budget_share": round(result.budget_share, 4),
         "entropy_nats": round(result.entropy_nats, 3),
@@ -144,20 +147,20 @@ def read_searches(path: Path = TABLE) -> list[dict[str, Any]]:
     return read_documents(path)
 
 
-def in_fresh_process(function: Callable[[Argument], dict[str, Any]], argument: Argument) -> dict[str, Any]:
+def in_fresh_process(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """What a function of this or an importing module returns in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, argument).result()
+        return pool.submit(function, *arguments).result()
 
 
-def run(chosen: list[Plan], path: Path) -> None:
+def run(chosen: list[Plan], path: Path, machine: str) -> None:
     """Do what is left, each search in a fresh process."""
     for plan in chosen:
         search = (plan.experiment, plan.variant, plan.seed)
         with claim(path, search) as free:
             if not free or search in {(row["experiment"], row["variant"], row["seed"]) for row in read_searches(path)}:
                 continue
-            row = in_fresh_process(search_and_train, plan)
+            row = in_fresh_process(search_and_train, plan, machine)
             append_line(path, json.dumps(row) + "\n")
             shutil.rmtree(run_folder(plan))
         print(
@@ -187,12 +190,16 @@ def report(experiments: list[str], rows: list[dict[str, Any]]) -> None:
         for variant in variants:
             mine = [row for row in rows if row["experiment"] == experiment and row["variant"] == variant]
             accuracies = [statistics.mean(row["top1"]) for row in mine]
-            seconds = [row["seconds"] for row in mine if row.get("device", PROCESSOR) == PROCESSOR]
+            machines: dict[str, list[float]] = {}
+            for row in mine:
+                if row.get("device", PROCESSOR) == PROCESSOR:
+                    machines.setdefault(row.get("machine", FIRST_MACHINE), []).append(row["seconds"])
+            seconds = ", ".join(f"{spread(values, 0)} on {machine}" for machine, values in machines.items())
             print(
                 f"{experiment}, {variant} ({len(mine)} seeds): test {spread(accuracies, 2)}%, "
                 f"in the best {spread([percentile(accuracy) for accuracy in accuracies], 1)}% of the table, "
                 f"samples {spread([row['samples'] for row in mine], 0)}, "
-                f"seconds {spread(seconds, 0) if seconds else 'not measured'}, "
+                f"seconds {seconds or 'not measured'}, "
                 f"{spread([row['entropy_nats'] for row in mine], 1)} nats, "
                 f"{spread([100 * row['budget_share'] for row in mine], 1)}% of the budget"
             )
@@ -206,6 +213,7 @@ def main() -> None:
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(known)}; all if left out")
     parser.add_argument("--seeds", type=int, default=len(DEFAULT_SEEDS), help="the first so many alone")
     parser.add_argument("--variants", nargs="+", metavar="VARIANT", help="these alone")
+    parser.add_argument("--machine", default=THIS_MACHINE, help="what this machine is called in the rows")
     parser.add_argument("--output", type=Path, default=TABLE)
     arguments = parser.parse_args()
     experiments = arguments.experiments or list(known)
@@ -227,7 +235,7 @@ def main() -> None:
     elif arguments.action == "report":
         report(experiments, rows)
     else:
-        run(chosen, arguments.output)
+        run(chosen, arguments.output, arguments.machine)
 
 
 if __name__ == "__main__":
