@@ -43,7 +43,9 @@ def variants(epochs: int, run: Path, teacher: str | None) -> dict[str, dict[str,
     }
 
 
-def run_all(runs: list[Path], epochs: int, seeds: int, teacher: str | None, output: Path) -> None:
+def run_all(
+    runs: list[Path], epochs: int, seeds: int, teacher: str | None, chosen: list[str] | None, output: Path
+) -> None:
     """Do what is left. Seeds in the outer loop: after each round all variants have been trained equally often."""
     torch.set_num_threads(1)
     dataset = load_data(DATA)
@@ -51,6 +53,8 @@ def run_all(runs: list[Path], epochs: int, seeds: int, teacher: str | None, outp
         for path in runs:
             spec = load_network(RunDirectory.open(path, "search").network_path)
             for variant, options in variants(epochs, path, teacher).items():
+                if chosen and variant not in chosen:
+                    continue
                 work = [path.name, epochs, variant, seed]
                 with claim(output, work) as free:
                     done = [
@@ -99,11 +103,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10, help="of the trainings from fresh weights")
     parser.add_argument("--seeds", type=int, default=3, help="trainings per network and variant")
     parser.add_argument("--teacher", help="a model folder, or a model of timm")
+    parser.add_argument("--variants", nargs="+", metavar="VARIANT", help="of the report's names, these alone")
     parser.add_argument("--output", type=Path, default=ROWS, help="JSON lines; goes on with what is there")
     parser.add_argument("--report", action="store_true", help="print what is there")
     arguments = parser.parse_args()
     if arguments.runs:
-        run_all(arguments.runs, arguments.epochs, arguments.seeds, arguments.teacher, arguments.output)
+        run_all(
+            arguments.runs, arguments.epochs, arguments.seeds, arguments.teacher, arguments.variants, arguments.output
+        )
     if arguments.report:
         report(read_documents(arguments.output))
 

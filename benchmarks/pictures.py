@@ -19,6 +19,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from ground_truth import EPOCHS, SPACE, decode, read_rows
 from matplotlib.figure import Figure
+from planned_searches import SEEDS, space_path
 from searches import read_searches
 
 from fpnas.network_spec import resolve
@@ -71,13 +72,30 @@ def strategies_in_small(rows: list[Row]) -> Figure:
     """What the paper's Fig. 3 shows: entropy and architectures drawn over the epochs, strategy by strategy."""
     drawing, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
     for strategy, colour in (("parsec", "#D55E00"), ("fp-nas-paper", "#0072B2"), ("fp-nas", "#009E73")):
-        for row in [row for row in rows if (row["experiment"], row["variant"]) == ("strategies", strategy)]:
+        mine = [row for row in rows if (row["experiment"], row["variant"]) == ("strategies", strategy)]
+        for row in [row for row in mine if row["seed"] in SEEDS]:
             epochs = range(1, len(row["entropies"]) + 1)
             left.plot(epochs, row["entropies"], color=colour, label=strategy if row["seed"] == 0 else None)
             right.plot(epochs, [drawn / 1000 for drawn in row["samples_by_epoch"]], color=colour)
     left.set(xlabel="epoch", ylabel="entropy, nats", ylim=(0, None))
     right.set(xlabel="epoch", ylabel="architectures drawn, thousands", ylim=(0, None))
     left.legend(fontsize="small")
+    return drawing
+
+
+def cost_by_entropy(rows: list[Row]) -> Figure:
+    """What searches of the default strategy cost over the nats of their spaces, all of the same number of steps."""
+    searched = [row for row in rows if row["experiment"] in ("fine", "spaces")]
+    machine = searched[0]["machine"]
+    searched += [row for row in rows if (row["experiment"], row["variant"]) == ("strategies", "fp-nas")]
+    searched = [row for row in searched if row.get("machine") == machine]
+    drawing, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
+    for axes, figure in ((left, "seconds"), (right, "samples")):
+        spaces = [load_space(space_path(row["settings"].get("space", SPACE))) for row in searched]
+        axes.plot([space.entropy_nats for space in spaces], [row[figure] for row in searched], "o", color="#009E73")
+        axes.set(xlabel="nats of the space", xlim=(0, None), ylim=(0, None))
+    left.set(ylabel="seconds of the processor")
+    right.set(ylabel="architectures drawn")
     return drawing
 
 
@@ -153,6 +171,7 @@ def main() -> None:
         drawings = {
             "entropy": entropy_and_samples(rows),
             "strategies": strategies_in_small(read_searches()),
+            "spaces": cost_by_entropy(read_searches()),
             "table": found_among_random(rows),
             "probabilities": probabilities(run),
         }
