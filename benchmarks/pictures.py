@@ -93,7 +93,8 @@ def cost_by_entropy(rows: list[Row]) -> Figure:
     for axes, figure in ((left, "seconds"), (right, "samples")):
         spaces = [load_space(space_path(row["settings"].get("space", SPACE))) for row in searched]
         axes.plot([space.entropy_nats for space in spaces], [row[figure] for row in searched], "o", color="#009E73")
-        axes.set(xlabel="nats of the space", xlim=(0, None), ylim=(0, None))
+        most = max(space.entropy_nats for space in spaces)
+        axes.set(xlabel="nats of the space", xlim=(0, 1.1 * most), ylim=(0, 1.1 * max(row[figure] for row in searched)))
     left.set(ylabel="seconds of the processor")
     right.set(ylabel="architectures drawn")
     return drawing
