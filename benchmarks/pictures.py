@@ -89,12 +89,12 @@ def cost_by_entropy(rows: list[Row]) -> Figure:
     machine = searched[0]["machine"]
     searched += [row for row in rows if (row["experiment"], row["variant"]) == ("strategies", "fp-nas")]
     searched = [row for row in searched if row.get("machine") == machine]
+    nats = [load_space(space_path(row["settings"].get("space", SPACE))).entropy_nats for row in searched]
     drawing, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
     for axes, figure in ((left, "seconds"), (right, "samples")):
-        spaces = [load_space(space_path(row["settings"].get("space", SPACE))) for row in searched]
-        axes.plot([space.entropy_nats for space in spaces], [row[figure] for row in searched], "o", color="#009E73")
-        most = max(space.entropy_nats for space in spaces)
-        axes.set(xlabel="nats of the space", xlim=(0, 1.1 * most), ylim=(0, 1.1 * max(row[figure] for row in searched)))
+        taken = [row[figure] for row in searched]
+        axes.plot(nats, taken, "o", color="#009E73")
+        axes.set(xlabel="nats of the space", xlim=(0, 1.1 * max(nats)), ylim=(0, 1.1 * max(taken)))
     left.set(ylabel="seconds of the processor")
     right.set(ylabel="architectures drawn")
     return drawing

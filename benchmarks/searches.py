@@ -43,7 +43,7 @@ from fpnas.supernet_search import run_search
 TABLE = Path(__file__).with_suffix(".jsonl")
 RUNS = Path(__file__).parents[1] / "runs" / "searches"
 PROCESSOR = "processor"
-FIRST_MACHINE = "machine 1"  # of the rows that name none
+UNNAMED_MACHINE = "a machine without a name"  # of rows from before it was kept
 THIS_MACHINE = f"machine of {datetime.date.today()}"
 
 
@@ -193,7 +193,7 @@ def report(experiments: list[str], rows: list[dict[str, Any]]) -> None:
             machines: dict[str, list[float]] = {}
             for row in mine:
                 if row.get("device", PROCESSOR) == PROCESSOR:
-                    machines.setdefault(row.get("machine", FIRST_MACHINE), []).append(row["seconds"])
+                    machines.setdefault(row.get("machine", UNNAMED_MACHINE), []).append(row["seconds"])
             seconds = ", ".join(f"{spread(values, 0)} on {machine}" for machine, values in machines.items())
             print(
                 f"{experiment}, {variant} ({len(mine)} seeds): test {spread(accuracies, 2)}%, "
