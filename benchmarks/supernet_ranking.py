@@ -15,7 +15,6 @@ from ground_truth import SPACE, accuracy_by_network, decode, load_images, read_r
 from scipy.stats import kendalltau
 
 from fpnas.finished_search import open_finished_search
-from fpnas.nn.supernet import SuperNet
 from fpnas.space_file import load_space
 from fpnas.training.evaluation import normalised_batches
 from fpnas.training.optim import build_optimizer
@@ -25,14 +24,10 @@ from fpnas.training.supernet_trainer import SuperNetTrainer
 def cross_entropies(run: Path, architectures: list[str], images: int) -> list[float]:
     """Mean over test images, nats, of every architecture with a search's shared weights."""
     search = open_finished_search(run, "RUN")
-    space = load_space(SPACE)
-    if search.space.digest != space.digest:
+    if search.space.digest != load_space(SPACE).digest:
         raise SystemExit(f"RUN {run}: a search of {SPACE} is expected, this is one of {search.space.name}")
     dataset = load_images()
-    supernet = SuperNet(space, dataset.in_channels, len(dataset.class_names))
-    prefix = "supernet."
-    shared = {name.removeprefix(prefix): value for name, value in search.tensors.items() if name.startswith(prefix)}
-    supernet.load_state_dict(shared)
+    supernet = search.supernet()
     trainer = SuperNetTrainer(
         supernet,
         build_optimizer(supernet, name="sgd", learning_rate=0, weight_decay=0),

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fpnas.errors import UserError
+from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.weights import load_weights
 from fpnas.space import SearchSpace
@@ -30,6 +31,22 @@ class FinishedSearch:
     space: SearchSpace
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+
+    def supernet(self) -> SuperNet:
+        """The shared weights, for as many channels and classes as the data of the search had.
+
+        Raises:
+            UserError: the file does not hold the shared weights of this space.
+        """
+        prefix = "supernet."
+        shared = {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+        try:
+            classes, channels = shared["classifier.weight"].shape[0], shared["stem.conv.weight"].shape[1]
+            supernet = SuperNet(self.space, in_channels=channels, num_classes=classes)
+            supernet.load_state_dict(shared)
+        except (KeyError, RuntimeError) as error:
+            raise UserError(f"{self.run.search_state_path}: not the shared weights of this space: {error}") from None
+        return supernet
 
 
 def open_finished_search(path: Path, named: str) -> FinishedSearch:

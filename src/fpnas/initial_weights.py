@@ -13,7 +13,6 @@ from fpnas.finished_search import open_finished_search
 from fpnas.model_folder import TrainedModel
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.network import Network, build_network
-from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.setup import generator_for, pick_device
 from fpnas.runtime.weights import digest_of
 from fpnas.space import SearchSpace
@@ -148,14 +147,8 @@ def weights_from_search(path: Path, spec: NetworkSpec, tensors_to_fit: Mapping[s
     architecture = architecture_of(space, spec)
     if architecture is None:
         raise UserError(f"--from-search {path}: network {spec.name} is not of the space {space.name} it searched")
-    prefix = "supernet."
-    shared = {name.removeprefix(prefix): value for name, value in search.tensors.items() if name.startswith(prefix)}
-    try:
-        classes, channels = shared["classifier.weight"].shape[0], shared["stem.conv.weight"].shape[1]
-        supernet = SuperNet(space, in_channels=channels, num_classes=classes)
-        supernet.load_state_dict(shared)
-    except (KeyError, RuntimeError) as error:
-        raise UserError(f"{search.run.search_state_path}: not the shared weights of this space: {error}") from None
+    supernet = search.supernet()
+    classes, channels = supernet.classifier.out_features, supernet.stem.conv.in_channels
     sliced = resolve(space, architecture, input_size=spec.input_size, in_channels=channels, num_classes=classes)
     extracted = supernet.extract(sliced).state_dict()
     if channels != spec.in_channels:
