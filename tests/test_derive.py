@@ -1,6 +1,7 @@
 """Deriving again from a finished search, against enumeration of the tiny space."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,12 @@ from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
+from fpnas.report.comparison import comparison_charts
+from fpnas.report.figures import figures
+from fpnas.report.runs import read_run
+from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.weights import load_weights, save_weights
+from fpnas.search_result import read_result, result_figures
 from fpnas.space_file import load_space, parse_space
 
 SPACE = load_space("tiny")
@@ -73,6 +79,30 @@ def test_without_options_the_search_result_comes_again(search_run: Path, tmp_pat
     assert [(run / name).read_bytes() for name in names] == before
     result = json.loads((run / "result.json").read_text())
     assert (derived.macs, derived.log_probability) == (result["macs"], result["log_probability"])
+
+
+def test_figures_of_a_run_are_those_of_the_network_in_it(search_run: Path, tmp_path: Path) -> None:
+    run = copied(search_run, tmp_path)
+    before = json.loads((run / "result.json").read_text())
+    derived = derive_run(run, target_macs="120k")
+    macs = network_cost(load_network(run / "network.json")).macs
+    assert macs == derived.macs < before["macs"]
+    expected = {
+        "macs": macs,
+        "budget_share": macs / 300_000,
+        "log_probability": derived.log_probability,
+        "supernet_top1": None,
+    }
+    assert json.loads((run / "result.json").read_text()) == before | expected
+    result = read_result(RunDirectory.open(run, "search"), SPACE)
+    assert result.macs == macs and math.isnan(result.supernet_top1)
+    assert result_figures(result) == before | expected
+    figures_shown = {figure.name: figure.value for figure in figures(read_run(run))}
+    assert figures_shown["multiply-adds"] == macs and "accuracy with shared weights, %" not in figures_shown
+    comparison_charts([read_run(search_run), read_run(run)])
+    # Back to the first network: of what was measured of it nothing is known any more.
+    assert derive_run(run).macs == before["macs"]
+    assert json.loads((run / "result.json").read_text()) == before | {"supernet_top1": None}
 
 
 def test_too_small_a_budget_names_the_option_and_the_smallest(search_run: Path, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from fpnas.cost.budget import budget_table
 from fpnas.derivation import most_probable_within
 from fpnas.distribution import Distribution, from_state_dict
 from fpnas.errors import UserError
-from fpnas.files import check_output_file, write_json_atomic
+from fpnas.files import check_output_file, read_json, write_json_atomic
 from fpnas.finished_search import FinishedSearch, open_finished_search
 from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
+from fpnas.runtime.run_directory import RunDirectory
 
 __all__ = ["DerivedNetwork", "derive_run", "distribution_of"]
 
@@ -67,7 +68,8 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         path: the search's run directory.
         target_macs: another budget; the search's own when left out.
         output: the network file to write, NAME or NAME.json, the architecture file beside it as
-            NAME.architecture.json; the run's own `network.json` and `architecture.json` when left out.
+            NAME.architecture.json; the run's own `network.json` and `architecture.json` when left out, and the figures
+            in its `result.json` are then those of that network.
 
     Raises:
         UserError: no finished search, a space file that has changed since, a budget nothing fits, or a place that
@@ -98,5 +100,21 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     if output:
         architecture_path = output.with_name(output.name.removesuffix(".json") + ".architecture.json")
     write_json_atomic(architecture_path, architecture_to_json(space, architecture))
-    write_json_atomic(network_path, network_to_json(resolve(space, architecture, **data)))
+    spec = resolve(space, architecture, **data)
+    write_json_atomic(network_path, network_to_json(spec))
+    if output is None and spec != searched:
+        _correct_result(run, best.cost, best.log_prob)
     return DerivedNetwork(architecture_path, network_path, best.cost, best.log_prob)
+
+
+def _correct_result(run: RunDirectory, macs: int, log_probability: float) -> None:
+    """Have the figures of a run speak of the network that is in it now; what nobody measured of it is unknown."""
+    searched_for = run.config.get("target_macs")
+    figures = read_json(run.result_path, "search result")
+    figures |= {
+        "macs": macs,
+        "budget_share": None if searched_for is None else macs / parse_quantity(searched_for, "target_macs"),
+        "log_probability": log_probability,
+        "supernet_top1": None,
+    }
+    write_json_atomic(run.result_path, figures)

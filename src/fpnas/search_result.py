@@ -1,5 +1,6 @@
 """What a search found: in memory, and as the files of its run."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,6 +20,9 @@ __all__ = ["CONVERGED_NATS", "SearchResult", "read_result", "result_figures", "s
 CONVERGED_NATS = 8.0
 """A distribution over this entropy at the end has not settled: its mode is one of thousands like it."""
 
+MAY_BE_UNKNOWN = ("budget_share", "supernet_top1")
+"""Figures that a network has not which was derived after the search."""
+
 
 def settled_below(space: SearchSpace) -> float:
     """Entropy, nats, under which a distribution has settled: `CONVERGED_NATS`, in small spaces half of the start."""
@@ -32,10 +36,11 @@ class SearchResult:
     Attributes:
         architecture: what the strategy found: as a rule the most probable architecture within the budget.
         network: the same, as a network for the data.
-        macs: its multiply-adds; `budget_share` is their share of the target.
+        macs: its multiply-adds; `budget_share` is their share of the search's target.
         log_probability: of the architecture, nats.
         entropy_nats: of the distribution at the end; `converged` when it is under `settled_below`, or does not learn.
-        supernet_top1: accuracy with the supernet's weights on the architecture half, percent.
+        supernet_top1: accuracy with the supernet's weights on the architecture half, percent. Not a number, as
+            `budget_share` may be, where `fpnas derive` has put another network into the run since.
         steps: that were done; fewer than planned where a callback ended the search.
         samples: architectures drawn in all.
         forward_passes, backward_passes: architectures evaluated and trained, a batch each.
@@ -60,10 +65,10 @@ class SearchResult:
 
 
 def result_figures(result: SearchResult) -> dict[str, Any]:
-    """The figures of a result, as `result.json` has them."""
+    """The figures of a result, as `result.json` has them; what is unknown is None."""
     plain = asdict(result)
     del plain["architecture"], plain["network"]
-    return plain
+    return plain | {name: None for name in MAY_BE_UNKNOWN if math.isnan(plain[name])}
 
 
 def write_result(
@@ -86,6 +91,7 @@ def read_result(run: RunDirectory, space: SearchSpace) -> SearchResult:
     """What `write_result` wrote. Raises UserError when a file is missing or broken."""
     where = f"run {run.path}"
     figures = read_json(run.result_path, "search result")
+    figures |= {name: math.nan for name in MAY_BE_UNKNOWN if figures.get(name, 0) is None}
     architecture = architecture_from_json(space, read_json(run.architecture_path, "architecture file"), where)
     try:
         return SearchResult(architecture=architecture, network=load_network(run.network_path), **figures)

@@ -78,11 +78,12 @@ class _Point:
 def _pareto(kind: str, data: str, runs: Sequence[ReportedRun]) -> Chart | None:
     """Accuracy over cost, a point for runs that are alike but for the seed, and those that none beats at less."""
     groups: dict[Any, list[ReportedRun]] = {}
+    name = "top1" if kind == "train" else "supernet_top1"
     for run in runs:
-        if run.result is not None:
+        # A network that was derived afterwards has no accuracy with shared weights.
+        if run.result is not None and run.result.get(name) is not None:
             alike = {name: value for name, value in run.config.items() if name not in {*_ASIDE, "seed"}}
             groups.setdefault((run.network if kind == "train" else None, repr(sorted(alike.items()))), []).append(run)
-    name = "top1" if kind == "train" else "supernet_top1"
     points = [
         _Point(group[0].name, len(group), _spread(group, "macs"), _spread(group, name)) for group in groups.values()
     ]

@@ -15,6 +15,7 @@ from fpnas.network_spec import NetworkSpec
 from fpnas.quantities import parse_quantity
 from fpnas.runtime.metrics import read_metrics
 from fpnas.runtime.run_directory import RunDirectory
+from fpnas.search_result import MAY_BE_UNKNOWN
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
 
@@ -26,7 +27,7 @@ _EVERY_EPOCH = {
     "train": ("step", "epoch", "seconds", "learning_rate", "loss", "test_top1"),
 }
 _RESULT = {
-    "search": ("macs", "budget_share", "entropy_nats", "supernet_top1", "samples", "seconds"),
+    "search": ("macs", "entropy_nats", "samples", "seconds"),
     "train": ("macs", "params", "top1", "top5", "seconds"),
 }
 
@@ -97,8 +98,10 @@ def read_run(path: Path, name: str | None = None) -> ReportedRun:
         if problem:
             raise UserError(f"metrics file {run.metrics_path}: line {number}: {problem}")
     result = read_json(run.result_path, "result") if run.result_path.is_file() else None
-    if result is not None and (problem := _problem(result, _RESULT[run.kind])):
-        raise UserError(f"result {run.result_path}: {problem}")
+    if result is not None:
+        known = [name for name in MAY_BE_UNKNOWN if result.get(name) is not None]
+        if problem := _problem(result, [*_RESULT[run.kind], *known]):
+            raise UserError(f"result {run.result_path}: {problem}")
     return ReportedRun(
         name=_printable(name or path.resolve().name),
         directory=run,
