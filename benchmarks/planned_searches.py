@@ -65,6 +65,8 @@ def plans() -> dict[str, list[Plan]]:
         | {"warmup_epochs": epochs, "samples_per_nat": 1 / part, "joint_from": 0.5}
         for name, epochs, part in (("two", 8, 4), ("three", 12, 4), ("three", 12, 8))
     }
+    # At the default's size, as it was until 2026-11-25, and the same on the code of 2026-11-27.
+    judged_more = {"warmup_epochs": 6, "samples_per_nat": 0.25, "joint_from": 0.5}
     # TuNAS judges its one sample on four times the training batch; it has as many steps as take the default's seconds.
     tunas = SMALL_STEPS | {"architecture_batch_size": 4 * SMALL_STEPS["batch_size"], "epochs": 11}
     settings = dict.fromkeys(STRATEGIES, SMALL_STEPS) | {"tunas": tunas}
@@ -75,7 +77,7 @@ def plans() -> dict[str, list[Plan]]:
     return {
         "default": _every(
             "default",
-            {"fp-nas": {}, "two fifths, 1/4": {"warmup_epochs": 6, "samples_per_nat": 0.25, "joint_from": 0.5}},
+            {"fp-nas": {}} | dict.fromkeys(("two fifths, 1/4", "two fifths, 1/4, anew"), judged_more),
             DEFAULT_SEEDS,
         ),
         "judgements": _every("judgements", judged, DEFAULT_SEEDS),
