@@ -103,6 +103,10 @@ def test_figures_of_a_run_are_those_of_the_network_in_it(search_run: Path, tmp_p
     # Back to the first network: of what was measured of it nothing is known any more.
     assert derive_run(run).macs == before["macs"]
     assert json.loads((run / "result.json").read_text()) == before | {"supernet_top1": None}
+    # The run's own file by name is the run's own file.
+    derived = derive_run(run, target_macs="120k", output=run / "checkpoints" / ".." / "network.json")
+    assert derived.architecture == run / "architecture.json" and not (run / "network.architecture.json").exists()
+    assert json.loads((run / "result.json").read_text()) == before | expected
 
 
 def test_too_small_a_budget_names_the_option_and_the_smallest(search_run: Path, tmp_path: Path) -> None:

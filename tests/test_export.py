@@ -17,7 +17,7 @@ from refusals import image_folder, tree
 
 from fpnas import export, int8
 from fpnas.errors import UserError
-from fpnas.export import export_model
+from fpnas.export import _calibration_batches, export_model
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
@@ -26,6 +26,7 @@ from fpnas.onnx_model import PREPROCESSING_KEY, load_onnx
 from fpnas.predict import evaluate_model, predict_images
 from fpnas.run_options import EXPORT_FORMATS
 from fpnas.train import run_train
+from fpnas.training.data import ImagesInMemory
 from fpnas.training.load import load_data
 
 
@@ -235,6 +236,15 @@ def test_int8(train_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert exported.top1 is not None and exported.pytorch_top1 is not None
     assert exported.top1 > exported.pytorch_top1 - 5
     assert evaluate_model(exported.path, "digits", workers=0).top1 == pytest.approx(exported.top1)
+
+
+def test_ranges_are_taken_from_batches_of_all_classes(train_run: Path) -> None:
+    """Whatever the order of the images: here that of their classes, which their grey tells."""
+    labels = torch.arange(10).repeat_interleave(150)
+    images = (20 * labels).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    dataset = replace(load_data("digits"), train=ImagesInMemory(images, labels))
+    batches = list(_calibration_batches(load(train_run), dataset))
+    assert len(batches) == 10 and all(len(np.unique(batch)) == 10 for batch in batches)
 
 
 def test_an_int8_file_has_no_names_to_carry(train_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

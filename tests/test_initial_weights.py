@@ -106,6 +106,19 @@ def test_a_training_from_a_search_starts_ahead(search_run: Path, tmp_path: Path)
     assert "strategy `fp-nas` in space `tiny`" in (tmp_path / "searched" / "README.md").read_text()
 
 
+def test_statistics_come_from_batches_of_equal_size(
+    search_run: Path, searched: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of batches of 40, 81 images leave a single one, which has no variance where a map is of one pixel.
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        "fpnas.initial_weights.recalibrate_batch_norm", lambda network, batches: sizes.extend(map(len, batches))
+    )
+    config = train_config(Path(), from_search=search_run, batch_size=40)
+    starting_network(searched, load_data("digits", max_images=81), config)
+    assert sizes == [27, 27, 27]
+
+
 def test_fine_tuning_starts_from_the_model(train_run: Path, tmp_path: Path) -> None:
     model = fpnas.load(train_run)
     data = load_data("digits", max_images=200)

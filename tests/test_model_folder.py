@@ -209,9 +209,10 @@ def test_the_origin_has_the_cost_of_the_network_that_is_there(search_run: Path, 
 
 
 def test_timm_knows_the_model_in_either_order_of_imports(train_run: Path) -> None:
-    for first, second in (("fpnas", "timm"), ("timm", "fpnas")):
+    looked_for = "importlib.util; importlib.util.find_spec('timm')"  # as some packages do to see what there is
+    for first, second, third in (("fpnas", "timm", "sys"), ("timm", "fpnas", "sys"), ("fpnas", looked_for, "timm")):
         code = (
-            f"import {first}; import {second}; import sys\n"
+            f"import {first}; import {second}; import {third}; import sys\n"
             "model = timm.create_model('fpnas', network=sys.argv[1], pretrained=True)\n"
             "print(model.num_classes, any(name.startswith('fpnas.search_') for name in sys.modules))"
         )

@@ -15,6 +15,7 @@ import pytest
 import torch
 from command_line import heeding_interrupts
 from finished_runs import copied, network_file, repeatable_metrics, search_config, train_config
+from refusals import sound_network
 
 from fpnas.errors import UserError
 from fpnas.model_folder import load, save_model
@@ -148,6 +149,17 @@ def test_a_finished_run_stays_as_it_is(search_run: Path, tmp_path: Path) -> None
     again = run_search(search_config(run, resume=True))
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert again.macs == json.loads((run / "result.json").read_text())["macs"]
+
+
+def test_a_finished_training_is_not_shown_for_another_network(train_run: Path, tmp_path: Path) -> None:
+    run = copied(train_run, tmp_path)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    other = network_file(tmp_path, head={**sound_network()["head"], "channels": 40})
+    for _ in range(2):  # who was refused does not stay at work on it
+        with pytest.raises(UserError, match=f"^network file: not what {run} began with; without --resume"):
+            run_train(other, train_config(run, resume=True))
+    assert run_train(run / "network.json", train_config(run, resume=True)).macs > 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_resume_where_nothing_is_begins_a_run(search_run: Path, tmp_path: Path) -> None:

@@ -96,11 +96,12 @@ def test_averaged_weights_lag_behind(tmp_path: Path) -> None:
 
 
 def test_a_network_is_fitted_to_its_data(tmp_path: Path) -> None:
-    spec = load_network(network_file(tmp_path))
+    spec = load_network(network_file(tmp_path, published={"macs": 5}))
+    assert fit_to_data(spec, load_data("digits")).published == spec.published == {"macs": 5}
     data = replace(load_data("digits"), in_channels=3, image_size=20, class_names=("a", "b"))
     fitted = fit_to_data(spec, data)
     assert (fitted.in_channels, fitted.num_classes, fitted.input_size) == (3, 2, 20)
-    assert fitted.blocks[0].in_size == 20
+    assert fitted.blocks[0].in_size == 20 and not fitted.published
     assert [block.channels for block in fitted.blocks] == [block.channels for block in spec.blocks]
 
 

@@ -81,6 +81,8 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     search = open_finished_search(path, "run")
     distribution = _distribution_of(search)
     run, space = search.run, search.space
+    if output is not None and output.resolve() == run.network_path.resolve():
+        output = None
     searched = load_network(run.network_path)
     data: dict[str, Any] = {
         "input_size": searched.input_size,

@@ -28,6 +28,7 @@ from fpnas.model_folder import CARD_NAME, TrainedModel, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
 from fpnas.run_options import EXPORT_FORMATS
 from fpnas.runtime.run_directory import CONFIG_FILE, RunDirectory
+from fpnas.runtime.setup import generator_for
 from fpnas.training.augment import normalise
 from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
@@ -190,9 +191,13 @@ def _images_to_compare(model: TrainedModel, dataset: DataSet | None) -> tuple[Te
 
 
 def _calibration_batches(model: TrainedModel, dataset: DataSet) -> Iterator[np.ndarray]:
-    """Training images as they are in use."""
+    """Training images as they are in use.
+
+    Ranges are averaged over batches, so that each has to have images of all classes, in whose order images often lie.
+    """
     assert dataset.train is not None
     indices = torch.linspace(0, len(dataset.train) - 1, min(CALIBRATION_IMAGES, len(dataset.train))).long()
+    indices = indices[torch.randperm(len(indices), generator=generator_for(0, "calibration"))]
     for pixels, _ in iterate(dataset.train, 100, indices):
         yield normalise(pixels, model.preprocess.mean, model.preprocess.std).contiguous().numpy()
 

@@ -79,7 +79,7 @@ def _some_images(dataset: DataSet, config: TrainConfig, device: torch.device) ->
     source = dataset.train
     assert source is not None
     order = torch.randperm(len(source), generator=generator_for(config.seed, "statistics"))
-    for images, _ in iterate(source, config.batch_size, order[:_IMAGES_FOR_STATISTICS], config.workers):
+    for images, _ in iterate(source, config.batch_size, order[:_IMAGES_FOR_STATISTICS], config.workers, evenly=True):
         yield normalise(images, dataset.mean, dataset.std, device)
 
 

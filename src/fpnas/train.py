@@ -142,7 +142,9 @@ def train(
 def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:
     """The network with the data's channels, classes and image size. Raises UserError when too small."""
     fitted = replace(spec, in_channels=dataset.in_channels, num_classes=len(dataset.class_names))
-    return fitted.at_input_size(dataset.image_size)
+    fitted = fitted.at_input_size(dataset.image_size)
+    # What was published was measured with other data.
+    return fitted if fitted == spec else replace(fitted, published={})
 
 
 def origin_of(source: Path, spec: NetworkSpec) -> str:

@@ -1,5 +1,7 @@
 """Batches, ahead of the loop or not, against single look-ups."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -74,6 +76,14 @@ def test_iterate_keeps_the_order_and_the_rest(indices: list[int] | None, workers
     assert torch.cat([labels for _, labels in batches]).tolist() == [index % 3 for index in expected]
     sizes = [len(labels) for _, labels in batches]
     assert sizes == [4] * (len(expected) // 4) + [len(expected) % 4] * (len(expected) % 4 > 0)
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(25, 4), (13, 4), (8, 4), (3, 4), (65, 64), (5, 1)])
+def test_iterate_evenly(images: int, batch_size: int) -> None:
+    batches = [labels for _, labels in iterate(numbered(images), batch_size, evenly=True)]
+    sizes = [len(labels) for labels in batches]
+    assert torch.cat(batches).tolist() == [index % 3 for index in range(images)]
+    assert len(sizes) == math.ceil(images / batch_size) and max(sizes) - min(sizes) <= 1 and max(sizes) <= batch_size
 
 
 @pytest.mark.parametrize("workers", [0, 2])

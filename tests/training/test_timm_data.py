@@ -9,6 +9,8 @@ import pytest
 import torch
 from pictures import class_folders, picture
 from PIL import Image
+from timm.data import ImageDataset
+from torch.utils.data import IterableDataset
 
 from fpnas.errors import UserError
 from fpnas.training import streams, timm_data
@@ -62,7 +64,7 @@ def test_max_images_of_streamed_images(cache: Path, monkeypatch: pytest.MonkeyPa
     assert torch.equal(whole.train.labels, streamed.train.labels) and len(streamed.train) == 5
 
 
-class InSequence:
+class InSequence(IterableDataset[Any]):
     """A stand-in for what timm reads from shards: it can be gone through, and that is all."""
 
     def __init__(self, paths: list[Path]) -> None:
@@ -84,6 +86,42 @@ def test_data_that_are_read_in_sequence(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(timm_data, "_create", lambda name, part: InSequence([]))
     with pytest.raises(UserError, match="empty"):
         load_data("wds/pictures", default_image_size=7)
+
+
+class Reader:
+    """A stand-in for timm's reader of a hub's data set: files with labels, and names of all classes."""
+
+    def __init__(self, paths: list[Path], class_to_idx: dict[str, int]) -> None:
+        self._paths = paths
+        self.class_to_idx = class_to_idx
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self._paths[index].open("rb"), index % 2
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def test_classes_that_have_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [picture(tmp_path / f"{index}.png", seed=index) for index in range(4)]
+    names = {"dog": 1, "cat": 0, "eel": 2}
+    monkeypatch.setattr(timm_data, "_create", lambda name, part: ImageDataset("", reader=Reader(paths, names)))
+    dataset = load_data("hfds/pets", default_image_size=7)
+    assert dataset.class_names == ("cat", "dog", "eel")
+    assert dataset.test is not None and dataset.test.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_a_bad_image_is_not_replaced_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [picture(tmp_path / f"{index}.png", seed=index) for index in range(6)]
+    paths[2].write_bytes(b"no image")
+    reader = Reader(paths, {"cat": 0, "dog": 1})
+    monkeypatch.setattr(timm_data, "_create", lambda name, part: ImageDataset("", reader=reader))
+    with pytest.raises(UserError, match="--data hfds/pets: image 2: cannot identify image file"):
+        load_data("hfds/pets", default_image_size=7)
+    dataset = load_data("hfds/pets", default_image_size=7, on_bad_image="skip")
+    assert dataset.skipped == 2 and dataset.train is not None and dataset.train.labels.tolist() == [0, 1, 1, 0, 1]
+    expected = [read_image(path, 7, 3) for path in paths if path != paths[2]]
+    assert torch.equal(images_of(dataset, "train"), torch.stack(expected))
 
 
 @pytest.mark.parametrize("name", ["torch/no_such_data", "torch/image_folder", "torch/", "hfds/no/such"])

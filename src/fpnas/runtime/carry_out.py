@@ -1,13 +1,15 @@
 """What a search and a training do alike around their steps: the directory, the keeper, and who of several processes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fpnas.distribution import Distribution
 from fpnas.runtime.callbacks import Callback, Watchers
-from fpnas.runtime.keeper import RunKeeper
+from fpnas.runtime.checkpoint import Checkpoints
+from fpnas.runtime.keeper import RunKeeper, check_identity
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
 
@@ -78,28 +80,31 @@ def carry_out(
         if files is None:
             return None
         may_change = MAY_CHANGE if goes_on(files.output, files.resume) else None
-        run = RunDirectory.create(files.output, files.kind, files.config, resume=may_change)
-        if run.goes_on and run.result_path.exists():
-            return files.read(run)
-        return None
+        run = at_work.enter_context(RunDirectory.create(files.output, files.kind, files.config, resume=may_change))
+        if not (run.goes_on and run.result_path.exists()):
+            return None
+        if (last := next(Checkpoints(run.checkpoints, run.kind).whole([]), None)) is not None:
+            check_identity(run, last, identity)
+        return files.read(run)
 
-    finished = processes.from_first(begin)
-    if finished is not None:
-        return finished
-    keeper = RunKeeper(
-        run,
-        total_steps=total_steps,
-        identity=identity,
-        checkpoint_minutes=checkpoint_minutes,
-        processes=processes,
-        watchers=Watchers(callbacks, total_steps, run.path if run else None, distribution),
-    )
-    with keeper:
-        # Only now: what is in the directory of a run that was refused is its record.
-        processes.from_first(lambda: files.prepare(run) if files is not None and run is not None else None)
-        result = work(keeper)
-        if run is not None and files is not None:
-            files.write(run, result)
-        keeper.show_end(figures(result))
-        processes.wait()
-    return result
+    with ExitStack() as at_work:
+        finished = processes.from_first(begin)
+        if finished is not None:
+            return finished
+        keeper = RunKeeper(
+            run,
+            total_steps=total_steps,
+            identity=identity,
+            checkpoint_minutes=checkpoint_minutes,
+            processes=processes,
+            watchers=Watchers(callbacks, total_steps, run.path if run else None, distribution),
+        )
+        with keeper:
+            # Only now: what is in the directory of a run that was refused is its record.
+            processes.from_first(lambda: files.prepare(run) if files is not None and run is not None else None)
+            result = work(keeper)
+            if run is not None and files is not None:
+                files.write(run, result)
+            keeper.show_end(figures(result))
+            processes.wait()
+        return result

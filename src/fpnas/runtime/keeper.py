@@ -16,9 +16,17 @@ from fpnas.runtime.metrics import MetricsLog
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.run_directory import RunDirectory
 
-__all__ = ["RunKeeper"]
+__all__ = ["RunKeeper", "check_identity"]
 
 State = Callable[[], Mapping[str, Any]]
+
+
+def check_identity(run: RunDirectory, checkpoint: Checkpoint, identity: Mapping[str, str]) -> None:
+    """Raises UserError where a run, by its checkpoint, began with something else than is given now."""
+    known = checkpoint.state["keeper"]["identity"]
+    for option, digest in identity.items():
+        if known.get(option, digest) != digest:
+            raise UserError(f"{option}: not what {run.path} began with; without --resume a new run is made")
 
 
 class RunKeeper:
@@ -99,10 +107,7 @@ class RunKeeper:
                 f"--epochs: {self._total_steps} steps in all, but {run.path} is at step {checkpoint.step}; "
                 "at least as many are accepted"
             )
-        kept = checkpoint.state["keeper"]
-        for option, digest in self._identity.items():
-            if kept["identity"].get(option, digest) != digest:
-                raise UserError(f"{option}: not what {run.path} began with; without --resume a new run is made")
+        check_identity(run, checkpoint, self._identity)
         tell(f"fpnas: {run.path} goes on at step {checkpoint.step} of {self._total_steps}")
         return checkpoint
 
@@ -231,5 +236,3 @@ class RunKeeper:
         self._interruption.__exit__(kind, error, trace)
         if self._log:
             self._log.close()
-        if self._run and self._run.lock:
-            self._run.lock.close()

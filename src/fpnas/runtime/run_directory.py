@@ -5,7 +5,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import yaml
 
@@ -188,6 +188,14 @@ class RunDirectory:
         made_with = {"fpnas": document.get("fpnas"), **(known if isinstance(known, dict) else {})}
         made_with = {str(name): str(value) for name, value in made_with.items() if value is not None}
         return cls(directory, document["kind"], config, made_with=made_with)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let another process, or the next call of this one, be at work on the run."""
+        if self.lock:
+            self.lock.close()
 
     @property
     def config_path(self) -> Path:

@@ -4,6 +4,7 @@ What has to be decoded is decoded ahead of the loop by threads.
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -54,13 +55,23 @@ def iterate(
     indices: Tensor | None = None,
     workers: int = 0,
     share: Share = WHOLE,
+    evenly: bool = False,
 ) -> Iterator[Batch]:
     """Batches of images and labels in order, the last one smaller; of all images or those at `indices`.
 
-    A share is of the batches, not of each batch.
+    Args:
+        source: the images.
+        batch_size: images of a batch, at most.
+        indices: those to go through; all when left out.
+        workers: threads that decode ahead.
+        share: of the batches, not of each batch.
+        evenly: whether as many batches have sizes that differ by one at most: for statistics, in which each has the
+            same weight, and a single image has no variance where a map is of one pixel.
     """
     indices = torch.arange(len(source)) if indices is None else indices
-    return _batches(source, enumerate(indices.split(batch_size)[share.index :: share.count]), workers)
+    number = max(1, math.ceil(len(indices) / batch_size))
+    batches = indices.tensor_split(number) if evenly else indices.split(batch_size)
+    return _batches(source, enumerate(batches[share.index :: share.count]), workers)
 
 
 def _passes(

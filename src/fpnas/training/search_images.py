@@ -1,6 +1,5 @@
 """The two halves of the training images in a search: one for the weights, one to judge architectures by."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -114,8 +113,7 @@ class SearchImages:
     def calibration_batches(self, *, few: bool = False) -> Iterator[Tensor]:
         """Images of the weight half for batch-norm statistics, the same at every call.
 
-        In batches as equal as can be: each has the same weight in the statistics, and a last one of a single image has
-        no variance where a map is of one pixel.
+        In batches as equal as can be (`iterate`).
 
         Args:
             few: whether fewer images will do.
@@ -136,6 +134,5 @@ class SearchImages:
         chosen = half[torch.linspace(0, len(half) - 1, min(len(half), count)).long()]
         # Images often lie in order of their classes, and a batch of one class has statistics of its own.
         chosen = chosen[torch.randperm(len(chosen), generator=generator_for(0, "spread"))]
-        batches = math.ceil(len(chosen) / batch_size)
-        for images, labels in iterate(self._source, math.ceil(len(chosen) / batches), chosen, self._workers, share):
+        for images, labels in iterate(self._source, batch_size, chosen, self._workers, share, evenly=True):
             yield self._deliver(images, labels)

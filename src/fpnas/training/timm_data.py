@@ -6,7 +6,9 @@ import itertools
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from fpnas.errors import UserError, first_line
 from fpnas.training import streams
@@ -30,7 +32,7 @@ def timm_data(
         image_size: side to deliver, pixels.
         parts: those that are needed, of "train" and "test".
         workers: threads that decode.
-        on_bad_image: "error" or "skip"; data that are read in sequence end at a bad image either way.
+        on_bad_image: "error" or "skip"; of data that are read in sequence timm leaves a bad image out either way.
 
     Raises:
         UserError: unknown to timm, a package or a download that fails, a part that is empty or cannot be held.
@@ -42,10 +44,10 @@ def timm_data(
             # What timm has to say about a missing package is printed; here it belongs into the one line.
             with contextlib.redirect_stdout(io.StringIO()):
                 found = _create(name, part)
-                if hasattr(found, "__getitem__"):
-                    source = _by_index(found, name, image_size, workers=workers, on_bad_image=on_bad_image)
-                else:
+                if isinstance(found, IterableDataset):
                     source = _in_sequence(found, image_size)
+                else:
+                    source = _by_index(found, name, image_size, workers=workers, on_bad_image=on_bad_image)
             if not len(source):
                 raise ValueError("no image of it can be read" if len(found) else "it is empty")
             if source.labels.min() < 0:
@@ -54,8 +56,7 @@ def timm_data(
             raise
         except Exception as error:  # timm, torchvision, and the packages behind them raise of every kind
             raise UserError(f"--data {name}: timm cannot give its {part} part: {first_line(error)}") from None
-        names = getattr(found, "classes", None) or range(int(source.labels.max()) + 1)
-        class_names = max(class_names, tuple(map(str, names)), key=len)
+        class_names = max(class_names, _class_names(found, source), key=len)
         sources[part] = source
     return data_set(name, class_names, 3, image_size, **sources)
 
@@ -70,6 +71,26 @@ def _create(name: str, part: str) -> Any:
     return create_dataset(name, root=str(cache), split=split, download=True, is_training=False)
 
 
+def _class_names(found: Any, source: ImageSource) -> tuple[str, ...]:
+    """Names of the classes as the data have them, else the numbers up to the highest label that is there."""
+    if names := getattr(found, "classes", None):
+        return tuple(map(str, names))
+    numbers = getattr(getattr(found, "reader", None), "class_to_idx", None) or {}
+    if sorted(numbers.values()) == [*range(len(numbers))] and len(numbers) > int(source.labels.max()):
+        return tuple(map(str, sorted(numbers, key=numbers.__getitem__)))
+    return tuple(map(str, range(int(source.labels.max()) + 1)))
+
+
+def _sample(found: Any, index: int) -> tuple[Image.Image, int]:
+    """An image and its label, -1 for none.
+
+    timm's own data sets are asked for the file: in place of an image that cannot be read they give the next one.
+    """
+    reader = getattr(found, "reader", None)
+    image, label, *_ = found[index] if reader is None else reader[index]
+    return image if reader is None else Image.open(image), -1 if label is None else int(label)
+
+
 def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_image: str) -> ImageSource:
     """The images of data with an index."""
     known = getattr(found, "targets", None)
@@ -77,12 +98,12 @@ def _by_index(found: Any, name: str, image_size: int, *, workers: int, on_bad_im
 
     def read(index: int, crop: Crop | None = None) -> Tensor:
         try:
-            image, label = found[index]
+            image, label = _sample(found, index)
             pixels = decode(image, image_size, 3, crop)
         except Exception as error:  # on a damaged file Pillow's readers raise of every kind
             raise UserError(f"--data {name}: image {index}: {first_line(error)}") from None
         if known is None:
-            labels[index] = int(label)
+            labels[index] = label
         return pixels
 
     shape, skip_bad = (3, image_size, image_size), on_bad_image == "skip"
