@@ -101,22 +101,22 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     architecture_path = run.architecture_path
     if output:
         architecture_path = output.with_name(output.name.removesuffix(".json") + ".architecture.json")
-    write_json_atomic(architecture_path, architecture_to_json(space, architecture))
     spec = resolve(space, architecture, **data)
+    replaced = output is None and spec != searched
+    figures = _figures_of_derived(run, best.cost, best.log_prob) if replaced else None
+    write_json_atomic(architecture_path, architecture_to_json(space, architecture))
     write_json_atomic(network_path, network_to_json(spec))
-    if output is None and spec != searched:
-        _correct_result(run, best.cost, best.log_prob)
+    if figures is not None:
+        write_json_atomic(run.result_path, figures)
     return DerivedNetwork(architecture_path, network_path, best.cost, best.log_prob)
 
 
-def _correct_result(run: RunDirectory, macs: int, log_probability: float) -> None:
-    """Have the figures of a run speak of the network that is in it now; what nobody measured of it is unknown."""
+def _figures_of_derived(run: RunDirectory, macs: int, log_probability: float) -> dict[str, Any]:
+    """The figures of a run whose network another one replaces; what nobody measured of that one is unknown."""
     searched_for = run.config.get("target_macs")
-    figures = read_json(run.result_path, "search result")
-    figures |= {
+    return read_json(run.result_path, "search result") | {
         "macs": macs,
         "budget_share": None if searched_for is None else macs / parse_quantity(searched_for, "target_macs"),
         "log_probability": log_probability,
         "supernet_top1": None,
     }
-    write_json_atomic(run.result_path, figures)

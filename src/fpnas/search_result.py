@@ -15,7 +15,15 @@ from fpnas.runtime.weights import save_weights
 from fpnas.space import SearchSpace
 from fpnas.strategies import Strategy
 
-__all__ = ["CONVERGED_NATS", "SearchResult", "read_result", "result_figures", "settled_below", "write_result"]
+__all__ = [
+    "CONVERGED_NATS",
+    "MAY_BE_UNKNOWN",
+    "SearchResult",
+    "read_result",
+    "result_figures",
+    "settled_below",
+    "write_result",
+]
 
 CONVERGED_NATS = 8.0
 """A distribution over this entropy at the end has not settled: its mode is one of thousands like it."""
