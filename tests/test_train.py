@@ -117,6 +117,14 @@ def test_what_is_refused_leaves_nothing(tmp_path: Path, changed: dict) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("changed", [{"teacher": "no_such_model"}, {"auto_augment": "no-such-policy"}])
+def test_teachers_and_policies_that_are_none_are_refused_before_any_image_is_loaded(
+    tmp_path: Path, changed: dict
+) -> None:
+    with pytest.raises(UserError, match=r"no.such"):
+        run_train(network_file(tmp_path), train_config(tmp_path / "run", data="missing data", **changed))
+
+
 def test_strides_too_large_for_the_images_name_the_size(tmp_path: Path) -> None:
     file = network_file(tmp_path)
     with pytest.raises(UserError, match=r"image size 3: .* at least 4 pixels"):

@@ -26,7 +26,9 @@ from fpnas.train_config import TrainConfig
 from fpnas.train_loop import TrainLoop
 from fpnas.train_result import TrainResult, read_result, result_figures, write_result
 from fpnas.training.data import DataSet, data_identity
+from fpnas.training.distillation import check_teacher
 from fpnas.training.load import load_data
+from fpnas.training.policies import Policy
 
 __all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "train"]
 
@@ -46,6 +48,7 @@ def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback
     configure_threads(config.threads)
     initial = load(source) if what_is_at(source, "network") == "folder" else None
     spec = initial.network.spec if initial else load_network(source)
+    _check_before_loading(spec, config)
     check_output(join_processes(pick_device(config.device)), config.output, "train", resume=config.resume)
     dataset = load_data(
         config.data,
@@ -137,6 +140,14 @@ def train(
         callbacks=callbacks,
         figures=result_figures,
     )
+
+
+def _check_before_loading(spec: NetworkSpec, config: TrainConfig) -> None:
+    """Raises UserError for what can be known to fail before images are loaded."""
+    if config.teacher:
+        check_teacher(config.teacher)
+    if config.auto_augment:
+        Policy(config.auto_augment, spec.input_size, (0.5, 0.5, 0.5))
 
 
 def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:

@@ -18,7 +18,7 @@ from fpnas.nn.network import ConvNorm
 from fpnas.runtime.weights import digest_of
 from fpnas.training.data import DataSet
 
-__all__ = ["Teacher", "distillation_loss", "fuse_norms", "load_teacher"]
+__all__ = ["Teacher", "check_teacher", "distillation_loss", "fuse_norms", "load_teacher"]
 
 
 class Teacher:
@@ -92,6 +92,20 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
     return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
+def check_teacher(name: str) -> Path | None:
+    """The model folder that `--teacher` names, None for a model of timm. Raises UserError when it is neither."""
+    path = Path(name)
+    if path.name == NETWORK_NAME and what_is_at(path, "--teacher") == "file":
+        path = path.parent
+    if what_is_at(path, "--teacher") == "folder":
+        return path
+    import timm
+
+    if not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and not timm.is_model(name):
+        raise UserError(f"--teacher {name}: no model folder and no model of timm")
+    return None
+
+
 def load_teacher(name: str, dataset: DataSet, device: torch.device | None = None) -> Teacher:
     """The teacher that `--teacher` names.
 
@@ -103,11 +117,9 @@ def load_teacher(name: str, dataset: DataSet, device: torch.device | None = None
     Raises:
         UserError: no such model, or one of other classes or channels.
     """
-    path = Path(name)
-    if path.name == NETWORK_NAME and what_is_at(path, "--teacher") == "file":
-        path = path.parent
-    if what_is_at(path, "--teacher") == "folder":
-        trained = load(path)
+    folder = check_teacher(name)
+    if folder is not None:
+        trained = load(folder)
         if trained.class_names != dataset.class_names:
             raise UserError(f"--teacher {name}: its classes are not those of the data")
         spec = trained.network.spec
@@ -126,8 +138,6 @@ def _check_channels(name: str, channels: int, dataset: DataSet) -> None:
 def _timm_teacher(name: str, dataset: DataSet, device: torch.device | None) -> Teacher:
     import timm
 
-    if not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and not timm.is_model(name):
-        raise UserError(f"--teacher {name}: no model folder and no model of timm")
     try:
         model: Any = timm.create_model(name, pretrained=True)
     except Exception as error:  # timm and the hub's client raise of every kind where weights cannot be had
