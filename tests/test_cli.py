@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,22 @@ def test_every_run_keeps_its_page(job: Path) -> None:
     for run in ("s", "t"):
         page = (job / run / "report.html").read_text()
         assert "Under way" not in page and "chart-0" in page
+
+
+def test_the_page_of_a_run_that_had_ended_is_that_of_its_end(capfd: Captured, job: Path, tmp_path: Path) -> None:
+    shutil.copytree(job / "s", tmp_path / "s")
+    shutil.copytree(job / "t", tmp_path / "t")
+    common = ["--data=digits", "--epochs=2", "--batch-size=32", "--max-images=400", "--quiet", "--resume"]
+    pages = [tmp_path / run / "report.html" for run in ("s", "t")]
+    whole = [page.read_text() for page in pages]
+    for page in pages:
+        page.write_text("Killed before the end.")
+    answer(capfd, "search", "--space=tiny", "--target-macs=0.3M", f"--output={tmp_path / 's'}", *common)
+    answer(capfd, "train", job / "s" / "network.json", f"--output={tmp_path / 't'}", *common)
+    assert [page.read_text() for page in pages] == whole
+    # Another network in the run: the page shows it.
+    macs = document(capfd, "derive", tmp_path / "s", "--target-macs=150k")["macs"]
+    assert f"{macs:,}" in pages[0].read_text() and f"{macs:,}" not in whole[0]
 
 
 def test_derive(capfd: Captured, job: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command
+from fpnas.commands.report import PAGE_NAME, write_page
 
 __all__ = ["COMMAND"]
 
@@ -22,6 +23,9 @@ def _run(arguments: Any) -> dict[str, Any]:
     from fpnas.derive import derive_run
 
     derived = derive_run(arguments.run, target_macs=arguments.target_macs, output=arguments.output)
+    page = arguments.run / PAGE_NAME
+    if derived.network.parent == arguments.run and page.exists():
+        write_page(arguments.run)
     return asdict(derived) | {"architecture": str(derived.architecture), "network": str(derived.network)}
 
 

@@ -12,17 +12,22 @@ from fpnas.errors import first_line, tell
 if TYPE_CHECKING:
     from fpnas.runtime.callbacks import Moment
 
-__all__ = ["COMMAND", "keep_report"]
+__all__ = ["COMMAND", "PAGE_NAME", "keep_page", "write_page"]
+
+PAGE_NAME = "report.html"
 
 
-def keep_report(moment: "Moment") -> None:
-    """The run's page as it is after an epoch and at the end, beside its record."""
-    run = moment.run
-    if moment.kind == "step" or run is None:
-        return
+def keep_page(moment: "Moment") -> None:
+    """The page of a run as it is after an epoch."""
+    if moment.kind == "epoch" and moment.run is not None:
+        write_page(moment.run)
+
+
+def write_page(run: Path) -> None:
+    """The page of a run as it is now, beside its record."""
     from fpnas.report.page import write_report
 
-    page = run / "report.html"
+    page = run / PAGE_NAME
     try:
         write_report([run], page)
     except Exception as error:  # no picture of a run is worth the run
@@ -31,7 +36,7 @@ def keep_report(moment: "Moment") -> None:
 
 def _add_arguments(parser: CommandParser) -> None:
     parser.add("runs", str, metavar="RUN", nargs="+", help="--output of searches and trainings")
-    parser.add("--output", Path, default=Path("report.html"), help="the HTML file to write")
+    parser.add("--output", Path, default=Path(PAGE_NAME), help="the HTML file to write")
     parser.add("--live", bool, default=False, help="serve the page to this machine, up to date, instead of writing it")
     parser.add("--port", int, default=0, help="to serve on; any free one for 0")
 

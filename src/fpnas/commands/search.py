@@ -6,7 +6,7 @@ from typing import Any
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, configuration_of
-from fpnas.commands.report import keep_report
+from fpnas.commands.report import keep_page, write_page
 from fpnas.errors import tell
 from fpnas.launcher import rank
 from fpnas.search_config import SearchConfig
@@ -27,7 +27,10 @@ def _run(arguments: Any) -> dict[str, Any]:
     from fpnas.space_file import load_space
     from fpnas.supernet_search import run_search
 
-    result = run_search(config, callbacks=[keep_report])
+    result = run_search(config, callbacks=[keep_page])
+    if not rank():
+        # Of a run that had ended before, too: it may have been killed before its page was there.
+        write_page(config.output)
     run = RunDirectory(config.output, "search", asdict(config))
     if not result.converged and not rank():
         tell(

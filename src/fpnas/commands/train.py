@@ -7,8 +7,9 @@ from fpnas.builtin_files import find_network
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, configuration_of
-from fpnas.commands.report import keep_report
+from fpnas.commands.report import keep_page, write_page
 from fpnas.files import what_is_at
+from fpnas.launcher import rank
 from fpnas.network_file import NETWORK_NAME
 from fpnas.train_config import TrainConfig
 
@@ -31,7 +32,10 @@ def _run(arguments: Any) -> dict[str, Any]:
     source = Path(arguments.network_file) if folder else find_network(arguments.network_file)
     from fpnas.train import run_train
 
-    result = run_train(source, config, callbacks=[keep_report])
+    result = run_train(source, config, callbacks=[keep_page])
+    if not rank():
+        # Of a run that had ended before, too: it may have been killed before its page was there.
+        write_page(config.output)
     figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
     return figures | {"output": str(config.output)}
 
