@@ -75,6 +75,13 @@ def test_by_name_or_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_multiply_adds_are_a_cost_like_others() -> None:
+    expected = fpnas.search("tiny", "digits", target_macs="0.3M", **QUICK)
+    for cost in ("macs", fpnas.cost.MACS):
+        found = fpnas.search("tiny", "digits", cost=cost, target="0.3M", **QUICK)
+        assert replace(found, seconds=0) == replace(expected, seconds=0)
+
+
 @pytest.fixture(scope="module")
 def within_params(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search within 20,000 parameters."""

@@ -1,5 +1,6 @@
 """Data with something wrong: one line that names it, exit code 2, nothing left behind."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_unusable_folder(capfd: Captured, folders: dict[str, int], named: str) -
     for arguments in (search(data="images"), train(data="images")):
         message = refused(capfd, *arguments)
         assert "--data images" in message and named in message, message
+
+
+def test_a_class_whose_name_is_no_text_is_refused_before_the_work(capfd: Captured) -> None:
+    write_network()
+    image_folder(Path("images"), **SOUND_IMAGES)
+    for part in ("train", "val"):
+        os.rename(f"images/{part}/cat", os.fsdecode(f"images/{part}/".encode() + b"caf\xe9"))
+    for arguments in (search(data="images"), train(data="images")):
+        assert "is not UTF-8" in refused(capfd, *arguments)
 
 
 def test_folder_without_val_cannot_be_trained_on(capfd: Captured) -> None:

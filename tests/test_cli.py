@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from command_line import Captured, answer, document, heeding_interrupts
 from PIL import Image
@@ -23,6 +24,7 @@ from fpnas.cli import main
 from fpnas.cli_parser import CommandParser, attribute_helps
 from fpnas.commands import COMMANDS, Command
 from fpnas.errors import UserError
+from fpnas.model_folder import load, save_model
 from fpnas.network_file import load_network
 from fpnas.search_config import SearchConfig
 from fpnas.train_config import TrainConfig
@@ -251,6 +253,36 @@ def test_predict(capfd: Captured, job: Path) -> None:
         assert row.keys() == {"image", "class", "probability"}
         assert row["class"] in "0123456789" and 0 < row["probability"] <= 1
     assert "0.png" in answer(capfd, "predict", job / "t", "0.png")
+
+
+def test_predict_takes_images_of_any_name(capfd: Captured, job: Path) -> None:
+    names = [os.fsdecode(b"\xe9.png"), "--my_image.png"]
+    for name in names:
+        Image.new("L", (8, 8), 90).save(name)
+    rows = document(capfd, "predict", job / "t", "--json", "--", *names)
+    assert [row["image"] for row in rows] == names
+
+
+def test_weights_that_are_no_numbers_are_not_asked(capfd: Captured, job: Path, tmp_path: Path) -> None:
+    shutil.copytree(job / "t", tmp_path / "t")
+    model = load(tmp_path / "t")
+    with torch.no_grad():
+        model.network.classifier.bias[3] = torch.nan
+    save_model(tmp_path / "t", model)
+    Image.new("L", (8, 8), 90).save("0.png")
+    for rest in (["0.png"], ["0.png", "--json"]):
+        assert "classifier.bias has values that are not finite" in refused(capfd, "predict", tmp_path / "t", *rest)
+    assert "classifier.bias" in refused(capfd, "evaluate", tmp_path / "t", "--data=digits")
+
+
+def test_a_built_in_network_has_its_name_to_itself(capfd: Captured, job: Path) -> None:
+    common = ["--data=digits", "--epochs=1", "--max-images=100", "--batch-size=50", "--image-size=32", "--quiet"]
+    for resume in ([], ["--resume"]):
+        answer(capfd, "train", "fbnetv2-f1", "--output=fbnetv2-f1", *common, *resume)
+    # A run of that name is the folder ./fbnetv2-f1.
+    answer(capfd, "train", "./fbnetv2-f1", "--output=on", *common)
+    assert "Trained further" in Path("on/README.md").read_text()
+    assert "Trained further" not in Path("fbnetv2-f1/README.md").read_text()
 
 
 FOLDER = ("--format", "folder", "--output", "model")

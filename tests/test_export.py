@@ -247,6 +247,29 @@ def test_ranges_are_taken_from_batches_of_all_classes(train_run: Path) -> None:
     assert len(batches) == 10 and all(len(np.unique(batch)) == 10 for batch in batches)
 
 
+def test_ranges_are_taken_from_batches_of_one_size(train_run: Path) -> None:
+    batches = list(_calibration_batches(load(train_run), load_data("digits", max_images=101)))
+    assert [len(batch) for batch in batches] == [51, 50]
+
+
+def test_a_folder_is_not_exported_where_nothing_can_be_made(
+    train_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_model(train_run, tmp_path / ("long " * 51)[:255], "folder")
+
+    def refuse(**options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(UserError, match="cannot be written: Permission denied"):
+        export_model(train_run, tmp_path / "model", "folder")
+
+
+def test_an_exported_folder_may_have_any_name(train_run: Path, tmp_path: Path) -> None:
+    folder = export_model(train_run, tmp_path / "model.onnx", "folder").path
+    assert evaluate_model(folder, "digits").top1 == evaluate_model(train_run, "digits").top1
+
+
 def test_an_int8_file_has_no_names_to_carry(train_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it computes is the same to the bit."""
     short = export_model(train_run, tmp_path / "short.onnx", "onnx-int8").path

@@ -102,3 +102,14 @@ def test_places_for_a_file(tmp_path: Path) -> None:
     for name, reason in ((".", "is a folder"), ("absent/x", "absent is not a folder"), ("file/x", "is not a folder")):
         with pytest.raises(UserError, match=f"^--output .*{reason}"):
             check_output_file(tmp_path / name)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(UserError, match="is no ordinary file"):
+            check_output_file(path)
+
+
+def test_a_folder_that_cannot_be_written_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Root may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(UserError, match=f"{tmp_path} is not writable"):
+        check_output_file(tmp_path / "new")

@@ -200,6 +200,17 @@ def test_what_has_no_number_has_no_say() -> None:
     assert best.value == pytest.approx(values_of(sound).min().item())
 
 
+@pytest.mark.parametrize("strategy", ["fp-nas", "random", "evolution"])
+@pytest.mark.parametrize("answer", [math.nan, math.inf, -math.inf])
+def test_what_has_no_number_is_not_found(strategy: str, answer: float) -> None:
+    def partly(network: NetworkSpec) -> float:
+        return answer if network.blocks[1].kernel == 3 else objective(network)
+
+    best = search(objective=partly, strategy=strategy, steps=60, scale=1.0)
+    assert best.value == partly(best.network) and math.isfinite(best.value)
+    assert math.isfinite(best.derived_value) or strategy == "fp-nas"
+
+
 @pytest.mark.parametrize("answer", [math.nan, math.inf, -math.inf])
 def test_no_number_at_all_is_one_line(answer: float) -> None:
     with pytest.raises(fpnas.UserError, match="a finite number is needed") as error:
@@ -212,6 +223,9 @@ def test_no_number_at_all_is_one_line(answer: float) -> None:
     [
         ({"steps": 0}, "steps = 0: a whole number from 1"),
         ({"steps": 2.5}, "steps = 2.5"),
+        ({"steps": None}, "steps = None"),
+        ({"warm_up_steps": None}, "warm_up_steps = None"),
+        ({"train": lambda networks, weights: None}, "train: None: a number as the loss"),
         ({"seed": -1}, "seed = -1"),
         ({"target": "much"}, "target much: a positive number"),
         ({"target": 10}, "target 10: the smallest network of space tiny"),

@@ -80,10 +80,10 @@ def test_those_within_come_before_the_nearest() -> None:
     # A range that holds a single cost, met by a few candidates of the thousands.
     distribution = Factorized(SPACE.cardinalities)
     rare = np.sort(ALL_COSTS)[20]
-    indices, share = draw(distribution, 200, rare, rare)
+    indices, share = draw(distribution, 100, rare, rare)
     costs = COSTS.cost(indices)
     number = round(share * CANDIDATES * MOST_ROUNDS)
-    assert 0 < number < 200
+    assert 0 < number < 100
     distances = (costs - rare).abs()
     assert (distances[:number] == 0).all() and (distances[number:] > 0).all()
     assert distances.tolist() == sorted(distances.tolist())
@@ -99,3 +99,14 @@ def test_no_more_is_drawn_than_needed_and_the_generator_alone_decides() -> None:
     # Where all are within, these are the first of the distribution's own.
     assert torch.equal(first, distribution.sample(CANDIDATES, torch.Generator().manual_seed(0))[:3])
     assert not torch.equal(first, draw(distribution, 3, 0, 1e12, seed=1)[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_many_as_are_asked_for(kind: type[Factorized] | type[Joint]) -> None:
+    distribution = random_distribution(kind, SPACE.cardinalities)
+    number = CANDIDATES * MOST_ROUNDS + 1
+    assert len(draw(distribution, number, 0, 10**9)[0]) == number
+    # Where few meet the range, many more candidates are looked at for many than for a hundred.
+    low, high = 0.0, float(np.quantile(ALL_COSTS, 0.02))
+    indices, share = draw(Factorized(SPACE.cardinalities), 500, low, high)
+    assert share < 0.05 and (COSTS.cost(indices) <= high).all()

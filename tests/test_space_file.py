@@ -204,6 +204,11 @@ MISTAKES = [
     ("max = 24, step = 4", "max = 2000, step = 1", ["group 1", "channels", "256"]),
     ("max = 24, step = 4", "max = 24.0, step = 4", ["group 1", "channels", "max = 24.0"]),
     ("[32, 40]", "[32, 9000]", ["group 2", "channels = 9000"]),
+    (
+        "max = 1.5, step = 0.5 }\nchannels = [32, 40]",
+        "max = 16.5, step = 0.5 }\nchannels = [32, 4096]",
+        ["group 2", "expansion = 16.5", "of 4096 channels that is 67584", "at most 65536"],
+    ),
     ("repeat = 3", "repeat = 0", ["group 2", "repeat = 0"]),
     ("repeat = 3\n", "", ["group 2", "repeat", "missing"]),
     ("stride = 2\n\n[[group]]", "stride = 3\n\n[[group]]", ["group 1", "stride = 3", "1, 2, 4"]),

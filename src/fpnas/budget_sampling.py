@@ -1,5 +1,7 @@
 """Architectures drawn from a distribution given that their cost is within a range."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ __all__ = ["sample_within_budget"]
 
 CANDIDATES = 1024
 MOST_ROUNDS = 8
+"""Of candidates for each hundred architectures that are asked for."""
 
 
 def sample_within_budget(
@@ -36,15 +39,17 @@ def sample_within_budget(
     Returns:
         Indices of choices, int64, shape (K, G, V), and the share of candidates that were within the range.
     """
-    drawn: list[Tensor] = []
-    distances: list[Tensor] = []
-    within = 0
-    while len(drawn) < MOST_ROUNDS and within < number:
+    groups, variables = len(distribution.cardinalities), len(distribution.cardinalities[0])
+    nearest, distances = torch.empty(0, groups, variables, dtype=torch.int64), torch.empty(0, dtype=torch.float64)
+    rounds = within = 0
+    while rounds < MOST_ROUNDS * math.ceil(number / 100) and within < number:
         candidates = distribution.sample(CANDIDATES, generator)
         cost = costs.cost(candidates).double()
-        drawn.append(candidates)
-        distances.append(torch.maximum(low - cost, cost - high).clamp(min=0))
-        within += int((distances[-1] == 0).sum())
-    # Stable: those within the range come first, in the order in which they were drawn.
-    order = torch.cat(distances).argsort(stable=True)[:number]
-    return torch.cat(drawn)[order], within / (CANDIDATES * len(drawn))
+        distance = torch.maximum(low - cost, cost - high).clamp(min=0)
+        rounds += 1
+        within += int((distance == 0).sum())
+        nearest, distances = torch.cat([nearest, candidates]), torch.cat([distances, distance])
+        # Stable: those within the range come first, in the order in which they were drawn.
+        order = distances.argsort(stable=True)[:number]
+        nearest, distances = nearest[order], distances[order]
+    return nearest, within / (CANDIDATES * rounds)

@@ -16,6 +16,7 @@ __all__ = [
     "check_one_of",
     "check_ranges",
     "check_text",
+    "is_text",
     "shown",
 ]
 
@@ -29,6 +30,15 @@ def shown(value: Any) -> str:
     except (RecursionError, ValueError):  # nested too deep, or a whole number of more than 4300 digits
         text = f"a value of type {type(value).__name__} that is too large to show"
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
+
+
+def is_text(name: str) -> bool:
+    """Whether a name, of a file for instance, can be written as UTF-8: names of files may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_mapping(value: Any, where: str) -> dict[str, Any]:

@@ -77,13 +77,23 @@ def _run(arguments: list[str]) -> int:
     if rank():
         return _DONE
     if values.json:
-        print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        print(_json_of(document))
     elif not getattr(values, "quiet", False):
         command.show(document)
         if command.network is not None:
             show_network(*command.network(document, values))
     sys.stdout.flush()
     return _DONE
+
+
+def _json_of(document: object) -> str:
+    """JSON that standard output can take: names of files may be any bytes, and a terminal of few characters."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(document, indent=2, allow_nan=False)
+    return text
 
 
 def _complain(error: Exception) -> None:

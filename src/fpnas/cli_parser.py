@@ -105,7 +105,10 @@ class CommandParser(ArgumentParser):
         Raises:
             UserError: whatever is wrong, in one line with option, value and what is accepted.
         """
-        self._tokens = _config_first(self._decided([_dashed(token) for token in arguments]))
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        options = _config_first(self._decided([_dashed(token) for token in arguments[:end]]))
+        # What is behind -- is no option, whatever it looks like.
+        self._tokens = [*options, *arguments[end:]]
         for path in self._given("config"):
             self._check_config_file(path)
         return self.parse_args(self._tokens)

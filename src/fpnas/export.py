@@ -24,7 +24,7 @@ from fpnas.files import (
     write_text_atomic,
 )
 from fpnas.int8 import quantised
-from fpnas.model_folder import CARD_NAME, TrainedModel, load, save_model
+from fpnas.model_folder import CARD_NAME, TrainedModel, check_finite, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
 from fpnas.run_options import EXPORT_FORMATS
 from fpnas.runtime.run_directory import CONFIG_FILE, RunDirectory
@@ -93,7 +93,7 @@ def export_model(
     if format not in EXPORT_FORMATS:
         raise UserError(f"--format {format}: one of {', '.join(EXPORT_FORMATS)} is accepted")
     model = load(source)
-    _check_finite(model, source)
+    check_finite(model, source)
     if format == "folder":
         check_output_place(output)
         RunDirectory.check_free(output)
@@ -130,12 +130,6 @@ class _Compared:
     @property
     def figures(self) -> tuple[float, float, float | None, float | None]:
         return self.largest_difference, self.same_top1, self.top1, self.pytorch_top1
-
-
-def _check_finite(model: TrainedModel, source: str | os.PathLike[str]) -> None:
-    for name, tensor in model.network.state_dict().items():
-        if not tensor.isfinite().all():
-            raise UserError(f"model folder {source}: tensor {name} has values that are not finite numbers")
 
 
 def _check_parity(format: str, compared: _Compared) -> None:
@@ -193,12 +187,13 @@ def _images_to_compare(model: TrainedModel, dataset: DataSet | None) -> tuple[Te
 def _calibration_batches(model: TrainedModel, dataset: DataSet) -> Iterator[np.ndarray]:
     """Training images as they are in use.
 
-    Ranges are averaged over batches, so that each has to have images of all classes, in whose order images often lie.
+    Ranges are averaged over batches, so that each has to have as many images, and of all classes, in whose order images
+    often lie.
     """
     assert dataset.train is not None
     indices = torch.linspace(0, len(dataset.train) - 1, min(CALIBRATION_IMAGES, len(dataset.train))).long()
     indices = indices[torch.randperm(len(indices), generator=generator_for(0, "calibration"))]
-    for pixels, _ in iterate(dataset.train, 100, indices):
+    for pixels, _ in iterate(dataset.train, 100, indices, evenly=True):
         yield normalise(pixels, model.preprocess.mean, model.preprocess.std).contiguous().numpy()
 
 
@@ -283,8 +278,12 @@ def _program(content: bytes) -> Callable[[Tensor], Tensor]:
 
 def _write_folder(source: Path, model: TrainedModel, output: Path, images: Tensor, labels: Tensor | None) -> Exported:
     """A model folder of its own; the card comes along."""
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
-        folder = Path(scratch) / "model"
+    try:
+        scratch = tempfile.TemporaryDirectory(prefix=".exported.", dir=output.parent)
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot be written: {error.strerror}") from None
+    with scratch as path:
+        folder = Path(path) / "model"
         folder.mkdir()
         save_model(folder, model)
         card = source / CARD_NAME

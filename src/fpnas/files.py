@@ -45,13 +45,18 @@ def check_output_file(path: Path) -> None:
     """Raises UserError where `--output` names no place for a file; before slow work."""
     if what_is_at(path, "--output") == "folder":
         raise UserError(f"--output {path}: is a folder; the name of a file is accepted")
+    # The file would take the place of a device or a pipe, even of /dev/null where the user is root.
+    if path.exists() and not path.is_file():
+        raise UserError(f"--output {path}: is no ordinary file; a new name is accepted")
     check_output_place(path)
 
 
 def check_output_place(path: Path) -> None:
-    """Raises UserError where what `--output` names would be in no folder."""
+    """Raises UserError where what `--output` names would be in no folder, or in one that cannot be written."""
     if what_is_at(path.parent, "--output") != "folder":
         raise UserError(f"--output {path}: {path.parent} is not a folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"--output {path}: {path.parent} is not writable")
 
 
 def read_text(path: str | os.PathLike[str], kind: str) -> str:

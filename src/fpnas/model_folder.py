@@ -128,6 +128,13 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
     return TrainedModel(network, preprocess)
 
 
+def check_finite(model: TrainedModel, source: str | os.PathLike[str]) -> None:
+    """Raises UserError where a weight is no finite number: its answers would be none, too."""
+    for name, tensor in model.network.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(f"model folder {source}: tensor {name} has values that are not finite numbers")
+
+
 def read_preprocessing(folder: Path) -> Preprocessing:
     """What the configuration of a model folder says of its inputs and classes. Raises UserError."""
     path = folder / CONFIG_NAME

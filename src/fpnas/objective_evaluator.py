@@ -88,8 +88,9 @@ class ObjectiveEvaluator:
         return self.mixture_cross_entropy(gates).detach()
 
     def score(self, indices_GV: Tensor, *, roughly: bool = False) -> float:
-        """The value with its sign changed: more is better."""
-        return -float(self._values(indices_GV[None])[0])
+        """The value with its sign changed: more is better. What has no number is the worst."""
+        value = float(self._values(indices_GV[None])[0])
+        return -value if math.isfinite(value) else -math.inf
 
     def check_equal(self) -> None:
         """Nothing is held."""

@@ -85,6 +85,14 @@ class Optimum:
     steps: int
 
 
+def _number(answer: object, who: str, what: str) -> float:
+    """What a function of the user's gives, as a number. Raises UserError."""
+    try:
+        return float(answer)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UserError(f"{who}: {shown(answer)}: a number {what} is expected") from None
+
+
 class _Counted:
     """An objective of networks as one of indices, with a count of its calls and the best within the budget."""
 
@@ -105,13 +113,9 @@ class _Counted:
         return torch.tensor([self._value(indices_GV) for indices_GV in indices_NGV], dtype=torch.float64)
 
     def _value(self, indices_GV: Tensor) -> float:
-        answer = self._objective(self._network(indices_GV))
+        value = _number(self._objective(self._network(indices_GV)), "objective", "for every network")
         self.calls += 1
-        try:
-            value = float(answer)
-        except (TypeError, ValueError):
-            raise UserError(f"objective: {shown(answer)}: a number for every network is expected") from None
-        if value < self.best_value and self._fits(indices_GV):
+        if math.isfinite(value) and value < self.best_value and self._fits(indices_GV):
             self.best_value, self.best_indices = value, indices_GV
         return value
 
@@ -169,8 +173,8 @@ def optimize(
         raise UserError(f"objective {shown(objective)}: a function of a NetworkSpec is accepted")
     check_callbacks(callbacks)
     check_keywords(StrategySettings, settings, {field.name for field in fields(StrategySettings)} - {"learning_steps"})
-    given = {"steps": steps, "warm_up_steps": warm_up_steps, "seed": seed, "scale": scale} | data | settings
-    given = {name: value for name, value in given.items() if value is not None}
+    optional = {name: value for name, value in ({"scale": scale} | data | settings).items() if value is not None}
+    given = {"steps": steps, "warm_up_steps": warm_up_steps, "seed": seed} | optional
     for name in given.keys() & _WHOLE.keys():
         check_integer(given, name, *_WHOLE[name], "optimize")
     for name in given.keys() & _NUMBERS.keys():
@@ -196,7 +200,8 @@ def optimize(
 
     def train_weights(indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
         assert train is not None
-        return torch.full((len(weight_n),), float(train([*map(network, indices_nGV)], weight_n.tolist())))
+        loss = _number(train([*map(network, indices_nGV)], weight_n.tolist()), "train", "as the loss")
+        return torch.full((len(weight_n),), loss)
 
     values = _Counted(objective, network, lambda indices_GV: int(costs.cost(indices_GV[None])[0]) <= budget)
     if scale is None:
@@ -212,7 +217,7 @@ def optimize(
         return Optimum(
             network=network(best),
             architecture=Architecture.of(best),
-            value=min(derived_value, values.best_value),
+            value=derived_value if values.best_indices is None else values.best_value,
             cost=None if target is None else int(costs.cost(best[None])[0]),
             derived_network=network(derived),
             derived_value=derived_value,

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from fpnas.errors import UserError
-from fpnas.model_folder import TrainedModel, load
+from fpnas.files import what_is_at
+from fpnas.model_folder import TrainedModel, check_finite, load
 from fpnas.onnx_model import OnnxModel, load_onnx
 from fpnas.runtime.setup import pick_device
 from fpnas.training.evaluation import Accuracy, accuracy, normalised_batches
@@ -29,7 +30,11 @@ class Prediction:
 def load_any(source: str | os.PathLike[str]) -> TrainedModel | OnnxModel:
     """The model in a model folder, a run of `fpnas train`, or an ONNX file. Raises UserError."""
     path = Path(source)
-    return load_onnx(path) if path.suffix == ".onnx" else load(path)
+    if path.suffix == ".onnx" and what_is_at(path, "model") != "folder":
+        return load_onnx(path)
+    model = load(path)
+    check_finite(model, source)
+    return model
 
 
 def evaluate_model(

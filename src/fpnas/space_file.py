@@ -17,6 +17,8 @@ from fpnas.checks import (
 )
 from fpnas.errors import UserError, first_line
 from fpnas.files import read_text
+from fpnas.network_file import MOST_CHANNELS
+from fpnas.network_spec import round_width
 from fpnas.space import (
     ACTIVATIONS,
     INPUT_RANGES,
@@ -105,6 +107,7 @@ def parse_space(text: str, where: str) -> SearchSpace:
         groups=groups,
         head=read_head(check_mapping(table.get("head"), f"{where}: [head]"), MAXIMUM_CHANNELS, f"{where}: [head]"),
     )
+    _check_hidden_widths(space, where)
     if space.number_of_blocks > 200:
         raise UserError(f"{where}: {space.number_of_blocks} blocks: at most 200 are accepted")
     if space.input_size < space.total_stride:
@@ -113,6 +116,21 @@ def parse_space(text: str, where: str) -> SearchSpace:
             f"an input of at least {space.total_stride} pixels is needed"
         )
     return space
+
+
+def _check_hidden_widths(space: SearchSpace, where: str) -> None:
+    """UserError if a network of the space has more channels in a block than a network file may have."""
+    inputs = float(space.stem.channels)
+    for number, group in enumerate(space.groups, 1):
+        widest, expansion = (max(map(float, group.values(name))) for name in ("channels", "expansion"))
+        inputs = max(inputs, widest) if group.repeat > 1 else inputs
+        hidden = round_width(expansion * inputs)
+        if hidden > MOST_CHANNELS:
+            raise UserError(
+                f"{where}: group {number}: expansion = {expansion:g}: of {inputs:g} channels that is "
+                f"{hidden}; at most {MOST_CHANNELS} are accepted"
+            )
+        inputs = widest
 
 
 def space_to_toml(space: SearchSpace) -> str:

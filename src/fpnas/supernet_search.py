@@ -77,6 +77,8 @@ def search(
         raise UserError("search: a budget is needed: target_macs, or cost and target")
     if cost is not None and (target is None or target_macs is not None):
         raise UserError("search: cost and target belong together, and to no target_macs")
+    if cost is not None and find_cost(cost) is MACS:
+        target_macs, cost, target = target, None, None
     if not isinstance(space, SearchSpace | str | os.PathLike):
         raise UserError(f"space {shown(space)}: a space, its name or its TOML file is accepted")
     if not isinstance(data, DataSet | str | os.PathLike):

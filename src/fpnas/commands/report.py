@@ -8,6 +8,7 @@ from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command
 from fpnas.errors import first_line, tell
+from fpnas.files import check_output_file
 
 if TYPE_CHECKING:
     from fpnas.runtime.callbacks import Moment
@@ -48,6 +49,7 @@ def _run(arguments: Any) -> dict[str, Any]:
         from fpnas.report.live import serve
 
         serve(paths, arguments.port)  # ends by an interruption alone
+    check_output_file(arguments.output)
     from fpnas.report.page import write_report
 
     write_report(paths, arguments.output)

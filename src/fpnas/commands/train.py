@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fpnas.builtin_files import find_network
+from fpnas.builtin_files import builtin_network_names, find_network
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, configuration_of
@@ -28,8 +28,10 @@ def _add_arguments(parser: CommandParser) -> None:
 def _run(arguments: Any) -> dict[str, Any]:
     config = configuration_of(TrainConfig, arguments)
     config.validate()
-    folder = what_is_at(arguments.network_file, "network") == "folder"
-    source = Path(arguments.network_file) if folder else find_network(arguments.network_file)
+    name = arguments.network_file
+    # A run may have the name of the network that it trains; its folder is ./NAME.
+    folder = name not in builtin_network_names() and what_is_at(name, "network") == "folder"
+    source = Path(name) if folder else find_network(name)
     from fpnas.train import run_train
 
     result = run_train(source, config, callbacks=[keep_page])

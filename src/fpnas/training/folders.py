@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from fpnas.checks import is_text
 from fpnas.errors import UserError
 from fpnas.training.crops import Crop
 from fpnas.training.data import ImageSource
@@ -73,6 +74,11 @@ def _class_names(folder: Path, root: Path) -> tuple[str, ...]:
             continue
         _inside(entry, root)
         if entry.is_dir():
+            if not is_text(entry.name):
+                raise UserError(
+                    f"--data {root}: class folder {entry.name!r}: its name is not UTF-8, as the names of classes have "
+                    "to be; rename it"
+                )
             names.append(entry.name)
     if not names:
         raise UserError(f"--data {root}: {folder.name}/ has no class folder in it")
