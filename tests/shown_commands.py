@@ -17,7 +17,7 @@ from fpnas.train_config import TrainConfig
 
 CONFIGURATIONS = {"search": SearchConfig, "train": TrainConfig}
 # Programs of others, which take what they take.
-FOREIGN = {"export", "head", "pip", "scontrol", "sphinx-build", "tensorboard"}
+FOREIGN = {"exit", "export", "head", "pip", "scontrol", "sphinx-build", "tensorboard", "test"}
 FOREIGN_OPTIONS = {"--signal"}  # of Slurm
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 PLACEHOLDER = re.compile(r"\.\.\.|\[.*\]|[A-Z_]+|HOST:\d+")

@@ -259,7 +259,7 @@ def test_predict_takes_images_of_any_name(capfd: Captured, job: Path) -> None:
     names = [os.fsdecode(b"\xe9.png"), "--my_image.png"]
     for name in names:
         Image.new("L", (8, 8), 90).save(name)
-    rows = document(capfd, "predict", job / "t", "--json", "--", *names)
+    rows = json.loads(answer(capfd, "predict", job / "t", "--json", "--", *names))
     assert [row["image"] for row in rows] == names
 
 
