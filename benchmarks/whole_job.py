@@ -20,11 +20,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rows import append_line, claim, read_documents
 from searches import spread
 
 from fpnas.quantities import parse_quantity
+from fpnas.runtime.run_directory import RunDirectory
 
 ROWS = Path(__file__).with_suffix(".jsonl")
 RUNS = Path(__file__).parents[1] / "runs" / "whole-job"
@@ -62,7 +62,7 @@ def whole_job(budget: str, seed: int, threads: int) -> dict[str, Any]:
         "entropy_nats": round(found["entropy_nats"], 2),
         "test_top1": trained["top1"],
         "raw_top1": trained["raw_top1"],
-        "epochs": yaml.safe_load((train / "config.yaml").read_text())["epochs"],
+        "epochs": RunDirectory.open(train, "train").config["epochs"],
         "search_seconds": round(found["seconds"]),
         "train_seconds": round(trained["seconds"]),
         "threads": threads,
