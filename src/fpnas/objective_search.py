@@ -85,10 +85,10 @@ class Optimum:
     steps: int
 
 
-def _number(answer: object, who: str, what: str) -> float:
+def _number(answer: Any, who: str, what: str) -> float:
     """What a function of the user's gives, as a number. Raises UserError."""
     try:
-        return float(answer)  # type: ignore[arg-type]
+        return float(answer)
     except (TypeError, ValueError):
         raise UserError(f"{who}: {shown(answer)}: a number {what} is expected") from None
 

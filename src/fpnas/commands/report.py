@@ -9,6 +9,7 @@ from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command
 from fpnas.errors import first_line, tell
 from fpnas.files import check_output_file
+from fpnas.launcher import rank
 
 if TYPE_CHECKING:
     from fpnas.runtime.callbacks import Moment
@@ -25,7 +26,9 @@ def keep_page(moment: "Moment") -> None:
 
 
 def write_page(run: Path) -> None:
-    """The page of a run as it is now, beside its record."""
+    """The page of a run as it is now, beside its record; of several processes the first one writes it."""
+    if rank():
+        return
     from fpnas.report.page import write_report
 
     page = run / PAGE_NAME

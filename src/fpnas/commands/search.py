@@ -28,9 +28,8 @@ def _run(arguments: Any) -> dict[str, Any]:
     from fpnas.supernet_search import run_search
 
     result = run_search(config, callbacks=[keep_page])
-    if not rank():
-        # Of a run that had ended before, too: it may have been killed before its page was there.
-        write_page(config.output)
+    # Of a run that had ended before, too: it may have been killed before its page was there.
+    write_page(config.output)
     run = RunDirectory(config.output, "search", asdict(config))
     if not result.converged and not rank():
         tell(

@@ -9,7 +9,6 @@ from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command, configuration_of
 from fpnas.commands.report import keep_page, write_page
 from fpnas.files import what_is_at
-from fpnas.launcher import rank
 from fpnas.network_file import NETWORK_NAME
 from fpnas.train_config import TrainConfig
 
@@ -35,9 +34,8 @@ def _run(arguments: Any) -> dict[str, Any]:
     from fpnas.train import run_train
 
     result = run_train(source, config, callbacks=[keep_page])
-    if not rank():
-        # Of a run that had ended before, too: it may have been killed before its page was there.
-        write_page(config.output)
+    # Of a run that had ended before, too: it may have been killed before its page was there.
+    write_page(config.output)
     figures = {name: getattr(result, name) for name in ("top1", "top5", "macs", "params", "seconds", "skipped_images")}
     return figures | {"output": str(config.output)}
 
