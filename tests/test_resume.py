@@ -99,6 +99,7 @@ EVERYTHING: dict[str, Any] = {
     "schedule": "exponential",
     "decay_rate": 0.9,
     "crop_scale": 0.4,
+    "progressive_resizing": 0.75,
     "auto_augment": "rand-m9-mstd0.5-inc1",
     "random_erasing": 0.5,
     "mixup": 0.2,
