@@ -231,11 +231,48 @@ def test_as_a_model_of_timm(train_run: Path) -> None:
         with torch.no_grad():
             torch.testing.assert_close(model(images(5)), own(images(5)), rtol=1e-4, atol=1e-4)
             features = model.forward_features(images(5))
+            assert features.shape[1] == model.num_features
             assert torch.equal(model.forward_head(features), model(images(5)))
             pooled = model.forward_head(features, pre_logits=True)
         assert pooled.shape == (5, model.head_hidden_size)
         config = timm.data.resolve_data_config(model=model)
         assert tuple(config["input_size"]) == (1, 8, 8) and tuple(config["mean"]) == own.preprocess.mean
+
+
+def saved_by_timm(model: torch.nn.Module, folder: Path) -> dict[str, Any]:
+    timm.models.save_for_hf(model, folder)
+    content: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return content
+
+
+@pytest.mark.parametrize("named", ["path", "text", "spec"])
+def test_what_timm_saves_needs_no_other_file(train_run: Path, tmp_path: Path, named: str) -> None:
+    run = copied(train_run, tmp_path)
+    spec = fpnas.load(run).network.spec
+    network = {"path": run, "text": str(run), "spec": spec}[named]
+    model = timm.create_model("fpnas", network=network, pretrained=named != "spec", in_chans=3).eval()
+    model.reset_classifier(4)
+    config = saved_by_timm(model, tmp_path / "saved")
+    assert config["num_features"] == model.num_features
+    shutil.rmtree(run)
+    again = timm.create_model(f"local-dir:{tmp_path / 'saved'}", pretrained=True).eval()
+    with torch.no_grad():
+        assert torch.equal(again(images(3, 3)), model(images(3, 3)))
+
+
+def test_the_width_of_the_last_map(train_run: Path) -> None:
+    # The published networks have another kind of head.
+    for network in (train_run, "fbnetv2-f1"):
+        if network == "fbnetv2-f1":
+            spec = load_network(find_network(network))
+            model, inputs = timm.create_model("fpnas", network=spec), torch.randn(2, 3, 64, 64)
+        else:
+            model, inputs = timm.create_model("fpnas", network=network), images(2)
+        model.eval()
+        with torch.no_grad():
+            assert model.forward_features(inputs).shape[1] == model.num_features
+            model.prune_intermediate_layers(1)
+            assert model.forward_features(inputs).shape[1] == model.num_features == model.head_hidden_size
 
 
 ELSEWHERE = {

@@ -1,6 +1,7 @@
 """Searches for an objective of one's own: the optimum by enumeration, the budget, and what the objective is asked."""
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -184,6 +185,18 @@ def test_weights_of_one_s_own_are_trained_in_every_step() -> None:
     assert best.evaluations == len(calls) - 60
 
 
+def test_evolution_breeds_where_no_network_costs_the_floor() -> None:
+    asked: set[NetworkSpec] = set()
+
+    def noted(network: NetworkSpec) -> float:
+        asked.add(network)
+        return objective(network)
+
+    best = search(objective=noted, strategy="evolution", steps=200, target="100M", budget_floor=0.95, scale=1.0)
+    # The founders are 25; what follows is their offspring, not they again.
+    assert len(asked) > 2 * 25 and best.evaluations == 201
+
+
 def test_what_has_no_number_has_no_say() -> None:
     def partly(network: NetworkSpec) -> float:
         return (
@@ -209,6 +222,42 @@ def test_what_has_no_number_is_not_found(strategy: str, answer: float) -> None:
     best = search(objective=partly, strategy=strategy, steps=60, scale=1.0)
     assert best.value == partly(best.network) and math.isfinite(best.value)
     assert math.isfinite(best.derived_value) or strategy == "fp-nas"
+
+
+@pytest.mark.parametrize("strategy", ["fp-nas", "fp-nas-paper", "parsec", "tunas"])
+def test_steps_without_a_number_teach_nothing_and_end_nothing(strategy: str) -> None:
+    before: list[torch.Tensor] = []
+
+    def seldom(network: NetworkSpec) -> float:
+        return objective(network) if network.blocks[1].kernel == 5 else math.inf
+
+    def moved(moment: fpnas.Moment) -> None:
+        assert moment.distribution is not None
+        if moment.kind == "step":
+            before.append(moment.distribution.logits.detach().clone())
+
+    # Two samples a step: many steps have none with a number.
+    best = search(objective=seldom, strategy=strategy, steps=60, samples_per_nat=0.01, scale=1.0, callbacks=[moved])
+    assert best.value == objective(best.network) and best.network.blocks[1].kernel == 5
+    moves = [not torch.equal(one, other) for one, other in itertools.pairwise(before) if one.shape == other.shape]
+    assert any(moves)
+    if strategy in ("fp-nas", "tunas"):  # those of the paper's form draw so many that one has a number
+        assert not all(moves)
+
+
+def test_a_search_that_learns_from_nothing_stays_where_it_is() -> None:
+    logits: list[torch.Tensor] = []
+
+    def never(network: NetworkSpec) -> float:
+        return math.inf
+
+    def note(moment: fpnas.Moment) -> None:
+        assert moment.distribution is not None
+        logits.append(moment.distribution.logits.detach().clone())
+
+    with pytest.raises(fpnas.UserError, match="no number for any of them"):
+        search(objective=never, strategy="fp-nas", steps=60, samples_per_nat=0.1, scale=1.0, callbacks=[note])
+    assert len(logits) > 3 and all(torch.equal(each, torch.zeros_like(each)) for each in logits)
 
 
 @pytest.mark.parametrize("answer", [math.nan, math.inf, -math.inf])

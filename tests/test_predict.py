@@ -11,7 +11,7 @@ from PIL import Image
 
 from fpnas.errors import UserError
 from fpnas.model_folder import load
-from fpnas.predict import evaluate_model, predict_images, prediction_to_json
+from fpnas.predict import evaluate_model, load_any, predict_images, prediction_to_json
 from fpnas.runtime.weights import load_weights, save_weights
 from fpnas.training.augment import normalise
 from fpnas.training.load import load_data
@@ -72,6 +72,10 @@ def test_search_run_is_refused(search_run: Path) -> None:
 def test_no_run(tmp_path: Path) -> None:
     assert "network.json is missing" in refusal(tmp_path)
     assert "no such folder" in refusal(tmp_path / "absent")
+    (tmp_path / "model").write_bytes(b"onnx, but for the name")
+    assert "is a file" in refusal(tmp_path / "model")
+    with pytest.raises(UserError, match=r"is a file; a model folder, or an ONNX file named \*\.onnx"):
+        load_any(tmp_path / "model")
 
 
 @pytest.mark.parametrize("missing", ["network.json", "model.safetensors", "config.json"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from command_line import heeding_interrupts
 from finished_runs import copied, network_file, repeatable_metrics, search_config, train_config
 from refusals import sound_network
@@ -99,7 +100,6 @@ EVERYTHING: dict[str, Any] = {
     "schedule": "exponential",
     "decay_rate": 0.9,
     "crop_scale": 0.4,
-    "progressive_resizing": 0.75,
     "auto_augment": "rand-m9-mstd0.5-inc1",
     "random_erasing": 0.5,
     "mixup": 0.2,
@@ -205,6 +205,22 @@ def test_a_run_that_is_refused_keeps_its_space(search_run: Path, tmp_path: Path)
     with pytest.raises(UserError, match="--space: not what"):
         search_to(run, resume=True, space=str(own))
     assert (run / "space.toml").read_bytes() == before
+
+
+def test_a_run_from_before_a_field_of_the_configuration_goes_on_with_its_default(
+    search_run: Path, train_run: Path, tmp_path: Path
+) -> None:
+    run = stopped_search(tmp_path / "run")
+    trained = copied(train_run, tmp_path)
+    for folder, field in ((run, "precision"), (trained, "random_erasing")):
+        document = yaml.safe_load((folder / "config.yaml").read_text())
+        del document["configuration"][field]
+        (folder / "config.yaml").write_text(yaml.safe_dump(document))
+    search_to(run, resume=True)
+    assert_equal_runs(search_run, run)
+    assert run_train(trained / "network.json", train_config(trained, resume=True)).macs > 0
+    with pytest.raises(UserError, match=r"another configuration: random_erasing 0.0, now 0.5"):
+        run_train(trained / "network.json", train_config(trained, resume=True, random_erasing=0.5))
 
 
 def test_what_may_change_may(search_run: Path, tmp_path: Path) -> None:

@@ -244,6 +244,16 @@ def test_missing_parts_and_too_many_blocks_are_named() -> None:
         parse_space(many, "s")
 
 
+def test_as_many_rows_as_blocks_are_read_back() -> None:
+    # A space without shared choices is written with a row for every block.
+    text = SPACE.replace('share = "group"', 'share = "block"')
+    for name in "xy":
+        text += f'[[group]]\nname="{name}"\nexpansion=1\nchannels=8\nstride=1\nrepeat=98\n'
+    space = parse_space(text, "s")
+    assert len(space.groups) == space.number_of_blocks == 200
+    assert parse_space(space_to_toml(space), "written") == space
+
+
 def test_names_made_for_blocks_must_not_meet_names_of_rows() -> None:
     text = SPACE.replace('share = "group"', 'share = "block"') + (
         '[[group]]\nname = "deep.2"\nexpansion = 1\nchannels = 8\nstride = 1\nrepeat = 1\n'

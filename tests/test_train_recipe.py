@@ -16,7 +16,6 @@ from fpnas.errors import UserError
 from fpnas.model_folder import load
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
-from fpnas.nn.network import Network
 from fpnas.runtime.metrics import read_metrics
 from fpnas.train import TrainResult, train
 from fpnas.train_config import TrainConfig
@@ -169,35 +168,6 @@ def test_images_are_augmented_as_the_data_allow(
     assert equal(weights(plain), weights(train(spec, data, train_config(tmp_path, **LIGHT))))
 
 
-def test_progressive_resizing_trains_thirds_of_the_steps_at_growing_sides(
-    spec: NetworkSpec, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained_at: list[int] = []
-    measured_at: set[int] = set()
-    forward = Network.forward
-
-    def recorded(network: Network, images: Tensor) -> Tensor:
-        side = images.shape[-1]
-        trained_at.append(side) if network.training else measured_at.add(side)
-        return forward(network, images)
-
-    monkeypatch.setattr(Network, "forward", recorded)
-    result = train(spec, data, train_config(tmp_path, progressive_resizing=0.5, **LIGHT | {"epochs": 3}))
-    steps = len(trained_at)
-    assert trained_at == [4] * (steps // 3) + [6] * (steps // 3) + [8] * (steps // 3) and measured_at == {8}
-    assert result.network.spec.input_size == 8
-
-
-def test_the_first_images_of_progressive_resizing_suffice_for_the_strides(
-    spec: NetworkSpec, data: DataSet, tmp_path: Path
-) -> None:
-    strides = (2, 2, 1, 1, 1)
-    blocks = tuple(replace(block, stride=stride) for block, stride in zip(spec.blocks, strides, strict=True))
-    strided = replace(spec, blocks=blocks)
-    with pytest.raises(UserError, match=r"--progressive-resizing 0\.25: image size 2: the strides of"):
-        train(strided, data, train_config(tmp_path, progressive_resizing=0.25, **LIGHT))
-
-
 def test_a_training_that_diverged_left_no_result(spec: NetworkSpec, data: DataSet, tmp_path: Path) -> None:
     # Far fewer steps than an epoch has are enough to notice.
     repeated = replace(data, train=ImagesInMemory(*_repeated(data, 200)))
@@ -236,7 +206,6 @@ def _repeated(data: DataSet, times: int) -> tuple[Tensor, Tensor]:
         ("threads", 0, "from 1"),
         ("decay_rate", 1.01, "from 0.1 to 1"),
         ("crop_scale", 0.0, "from 0.01 to 1"),
-        ("progressive_resizing", 0.2, "from 0.25 to 1"),
         ("random_erasing", 1.1, "from 0 to 1"),
         ("mixup", -0.1, "from 0"),
         ("cutmix", float("nan"), "from 0"),

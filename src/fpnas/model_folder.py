@@ -74,7 +74,7 @@ def save_model(folder: Path, model: TrainedModel) -> None:
     config = {
         "architecture": "fpnas",
         "num_classes": spec.num_classes,
-        "num_features": spec.last_channels,
+        "num_features": spec.head_hidden,
         "model_args": {"network": content},
         "pretrained_cfg": model.preprocess.to_json() | TIMM_LAYERS,
         "tensors": {name: _digest(tensor) for name, tensor in tensors.items()},
@@ -97,8 +97,8 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
         UserError: a file is missing or broken, or a tensor is missing, surplus, or not what was saved.
     """
     path = Path(folder)
-    if what_is_at(path, "model folder") != "folder":
-        raise UserError(f"model folder {path}: no such folder")
+    if (there := what_is_at(path, "model folder")) != "folder":
+        raise UserError(f"model folder {path}: {'is a file' if there else 'no such folder'}")
     for name in (NETWORK_NAME, WEIGHTS_NAME, CONFIG_NAME):
         if what_is_at(path / name, "model folder") != "file":
             raise UserError(

@@ -20,6 +20,9 @@ In searches of 200 steps on a landscape in which rows depend on each other, the 
 better ones with it, behind 12 to 122 with a tenth of it.
 """
 
+ENOUGH_WITHOUT_NUMBER = 64
+"""Networks judged in vain from the first on, after which nothing is to be expected of an objective."""
+
 
 def fitted_scale(values_N: Tensor) -> float:
     """The factor that gives values the spread of cross-entropies; 1 where they do not differ."""
@@ -53,23 +56,29 @@ class ObjectiveEvaluator:
         self._scale = scale
         self._train = train
         self._mixture = mixture
+        self._without_number: int | None = 0  # None once there was a finite value
 
     def begin_step(self, progress: float, warm_up_left: float) -> None:
         """Nothing to do."""
 
     def judge(self, indices_KGV: Tensor) -> Judgement:
-        """Scaled values, and as scores the same with the sign changed. What has no number has no say.
+        """Scaled values, infinite where there is no number, and as scores the same with the sign changed.
 
         Raises:
-            UserError: no value is a finite number.
+            UserError: of as many as show it, no value so far was a finite number.
         """
         unique, inverse = torch.unique(indices_KGV, dim=0, return_inverse=True)
         cross_entropies = self._scale * self._values(unique).double()[inverse]
         finite = cross_entropies.isfinite()
-        if not finite.any():
-            raise UserError(
-                f"objective: {float(cross_entropies[0])} for all networks of a step: a finite number is needed"
-            )
+        if finite.any():
+            self._without_number = None
+        elif self._without_number is not None:
+            self._without_number += len(unique)
+            if self._without_number >= ENOUGH_WITHOUT_NUMBER:
+                raise UserError(
+                    f"objective: {float(cross_entropies[0])} for the last of {self._without_number} networks, and no "
+                    "number for any of them: a finite number is needed"
+                )
         cross_entropies = torch.where(finite, cross_entropies, math.inf)
         return Judgement(cross_entropies, -cross_entropies)
 

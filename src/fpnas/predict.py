@@ -32,6 +32,8 @@ def load_any(source: str | os.PathLike[str]) -> TrainedModel | OnnxModel:
     path = Path(source)
     if path.suffix == ".onnx" and what_is_at(path, "model") != "folder":
         return load_onnx(path)
+    if what_is_at(path, "model") == "file":
+        raise UserError(f"model {path}: is a file; a model folder, or an ONNX file named *.onnx, is accepted")
     model = load(path)
     check_finite(model, source)
     return model

@@ -38,7 +38,8 @@ class SearchConfig:
         learning_rate: peak rate of the weights (SGD with Nesterov momentum 0.9, cosine).
         weight_decay: of convolution and linear weights.
         architecture_learning_rate: Adam's rate for the distribution; fitted to the number of steps when left out.
-        samples_per_nat: lambda: architectures drawn per nat of entropy; at least 2 are drawn.
+        samples_per_nat: lambda: architectures drawn per nat of entropy, at least 2. This and what follows down to
+            `joint_from` is for `fp-nas`; others have their own form, but for `random` and `evolution` in the budget.
         likelihood_scale: factor on the mean cross-entropy in the log-likelihood by which samples are weighed.
         budget: `condition` draws only architectures from `budget_floor` to 1 times the target; `hinge` draws any and
             subtracts the cost over the target from their weights, as the paper's Eq. 7 does.

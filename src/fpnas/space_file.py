@@ -36,6 +36,7 @@ __all__ = ["load_space", "parse_space", "space_to_toml"]
 SPACE_FORMAT = "fpnas.space/1"
 MAXIMUM_CHANNELS = 8192
 MAXIMUM_VALUES = 256
+_MOST_BLOCKS = 200
 _FIELDS = (
     "format",
     "name",
@@ -85,8 +86,8 @@ def parse_space(text: str, where: str) -> SearchSpace:
     for variable, value in shared_choices.items():
         _read_values(variable, value, f"{where}: [choices]")
     rows = table.get("group")
-    if not isinstance(rows, list) or not 1 <= len(rows) <= 100:
-        raise UserError(f"{where}: from 1 to 100 [[group]] rows are expected")
+    if not isinstance(rows, list) or not 1 <= len(rows) <= _MOST_BLOCKS:
+        raise UserError(f"{where}: from 1 to {_MOST_BLOCKS} [[group]] rows are expected")
     groups = tuple(
         _read_group(row, number, shared_choices, f"{where}: group {number}") for number, row in enumerate(rows, 1)
     )
@@ -108,8 +109,8 @@ def parse_space(text: str, where: str) -> SearchSpace:
         head=read_head(check_mapping(table.get("head"), f"{where}: [head]"), MAXIMUM_CHANNELS, f"{where}: [head]"),
     )
     _check_hidden_widths(space, where)
-    if space.number_of_blocks > 200:
-        raise UserError(f"{where}: {space.number_of_blocks} blocks: at most 200 are accepted")
+    if space.number_of_blocks > _MOST_BLOCKS:
+        raise UserError(f"{where}: {space.number_of_blocks} blocks: at most {_MOST_BLOCKS} are accepted")
     if space.input_size < space.total_stride:
         raise UserError(
             f"{where}: input_size = {space.input_size}: the strides multiply to {space.total_stride}, "

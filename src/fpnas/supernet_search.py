@@ -18,7 +18,7 @@ from fpnas.files import write_json_atomic, write_text_atomic
 from fpnas.nn.supernet import SHARED_HEAD
 from fpnas.quantities import parse_quantity
 from fpnas.runtime.callbacks import Callback, check_callbacks
-from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
+from fpnas.runtime.carry_out import RunFiles, carry_out, check_output, defaults_of
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import WHOLE, join_processes
 from fpnas.runtime.run_directory import RunDirectory
@@ -247,6 +247,7 @@ def search_supernet(
         config.output,
         "search",
         asdict(config) | ({"cost": cost.name, "target": budget} if own else {}),
+        defaults_of(SearchConfig),
         config.resume,
         prepare=prepare,
         write=lambda run, result: write_result(run, space, strategy, trainer.supernet, result),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fpnas.errors import UserError
 from fpnas.files import what_is_at
 from fpnas.model_folder import CONFIG_NAME, TIMM_LAYERS, WEIGHTS_NAME, read_preprocessing
-from fpnas.network_file import NETWORK_NAME, load_network, network_from_json
+from fpnas.network_file import NETWORK_NAME, load_network, network_from_json, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network
 
@@ -44,13 +44,14 @@ class TimmNetwork(Network):
     ) -> None:
         spec = replace(network, in_channels=in_chans, num_classes=num_classes or network.num_classes)
         super().__init__(spec, drop_rate=drop_rate, drop_path_rate=drop_path_rate)
-        self.num_features = spec.last_channels
+        self.num_features = spec.head_hidden  # in timm's sense: the channels of what `forward_features` gives
         self.head_hidden_size = spec.head.channels
         self.grad_checkpointing = False
+        self._given: dict[str, Any] = {}
         # A stage is what has one resolution; its end is the number of blocks up to there.
         strides = [block.stride for block in spec.blocks]
         self.stage_ends = [index for index, stride in enumerate(strides) if stride > 1] + [len(strides)]
-        self.feature_info = []
+        self.feature_info: list[dict[str, Any]] = []
         reduction = spec.stem.stride
         for end in self.stage_ends:
             module = f"blocks.{end - 1}" if end else "stem"
@@ -58,6 +59,15 @@ class TimmNetwork(Network):
             self.feature_info.append({"num_chs": channels, "reduction": reduction, "module": module})
             reduction *= strides[end] if end < len(strides) else 1
         self.reset_classifier(num_classes, global_pool, fresh=False)
+
+    @property
+    def _model_args(self) -> dict[str, Any]:
+        """What timm saves a model with, to build it again: the network itself, not the place that it was read from."""
+        return self._given | {"network": network_to_json(self.spec)}
+
+    @_model_args.setter
+    def _model_args(self, given: dict[str, Any] | None) -> None:
+        self._given = dict(given or {})
 
     def get_classifier(self) -> nn.Module:
         """The last layer."""
@@ -143,6 +153,7 @@ class TimmNetwork(Network):
         self.blocks = self.blocks[: self.stage_ends[last]]
         if prune_head:
             self.head, self.head_project = nn.Identity(), nn.Identity()  # type: ignore[assignment]
+            self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
             self.reset_classifier(0, "")
         return taken
 

@@ -17,7 +17,7 @@ from fpnas.network_file import load_network, network_to_json
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import Network
 from fpnas.runtime.callbacks import Callback
-from fpnas.runtime.carry_out import RunFiles, carry_out, check_output
+from fpnas.runtime.carry_out import RunFiles, carry_out, check_output, defaults_of
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import join_processes
 from fpnas.runtime.run_directory import RunDirectory
@@ -29,7 +29,6 @@ from fpnas.training.data import DataSet, data_identity
 from fpnas.training.distillation import check_teacher
 from fpnas.training.load import load_data
 from fpnas.training.policies import Policy
-from fpnas.training.resizing import side_at
 
 __all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "train"]
 
@@ -96,7 +95,6 @@ def train(
     """
     processes = join_processes(pick_device(config.device))
     spec = fit_to_data(spec, dataset)
-    _check_smallest_side(spec, config.progressive_resizing)
     network, start_identity = starting_network(spec, dataset, config, initial)
     loop = TrainLoop(network, dataset, config, processes)
 
@@ -122,6 +120,7 @@ def train(
         config.output,
         "train",
         asdict(config),
+        defaults_of(TrainConfig),
         config.resume,
         prepare=lambda run: None,
         write=lambda run, result: write_result(run, dataset, result, data=config.data, origin=origin),
@@ -150,15 +149,6 @@ def _check_before_loading(spec: NetworkSpec, config: TrainConfig) -> None:
         check_teacher(config.teacher)
     if config.auto_augment:
         Policy(config.auto_augment, spec.input_size, (0.5, 0.5, 0.5))
-
-
-def _check_smallest_side(spec: NetworkSpec, share: float) -> None:
-    """Raises UserError where the first images of a progressive training are too small for the network."""
-    side = side_at(0, spec.input_size, share)
-    try:
-        spec.at_input_size(side)
-    except UserError as error:
-        raise UserError(f"--progressive-resizing {share:g}: {error}") from None
 
 
 def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:

@@ -31,9 +31,6 @@ class TrainConfig:
         augment: flips and shifts where the data allow them; crops take the place of shifts.
         crop_scale: smallest share of an image's area that a random crop shows; 1 for no crops. Images in memory are
             central squares already; streamed ones are cropped as they are in their files.
-        progressive_resizing: share of the side of the images that the first third of the steps is trained at; the
-            second third is trained half way to the whole side, the last at it; 1 for the whole side throughout. A step
-            costs the square of its share.
         auto_augment: timm's policy: `original` (AutoAugment), `rand-m9-mstd0.5` (RandAugment), `augmix-m5-w4-d2`; empty
             for none.
         random_erasing: probability that a rectangle of a training image is overwritten.
@@ -48,7 +45,8 @@ class TrainConfig:
         from_search: start from the weights that this search shared, cut to the network.
         license: for the model card.
         max_images: size of a class-balanced subset of the training images; all when left out.
-        image_size: side of the images, pixels; the network's when left out.
+        image_size: side of the images, pixels; when left out that of `digits` and `fashion-mnist` themselves, and for
+            other data the network's.
         workers: threads that load images which are not in memory, and that crop and vary images one by one.
         threads: of the processor; all that this process may use when left out.
         device: `auto`, `cpu` or `cuda`.
@@ -76,7 +74,6 @@ class TrainConfig:
     ema_decay: float = 0.995
     augment: bool = True
     crop_scale: float = 1.0
-    progressive_resizing: float = 1.0
     auto_augment: str = ""
     random_erasing: float = 0.0
     mixup: float = 0.0
@@ -114,7 +111,6 @@ class TrainConfig:
             ema_decay=(0, 0.999999),
             decay_rate=(0.1, 1),
             crop_scale=(0.01, 1),
-            progressive_resizing=(0.25, 1),
             random_erasing=(0, 1),
             mixup=(0, 100),
             cutmix=(0, 100),

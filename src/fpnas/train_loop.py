@@ -32,7 +32,6 @@ from fpnas.training.optim import (
     warm_up_exponential,
 )
 from fpnas.training.precision import Precision
-from fpnas.training.resizing import resized, side_at
 
 __all__ = ["TrainLoop", "Trained"]
 
@@ -181,15 +180,13 @@ class TrainLoop:
         """One step of the weights; no figures. Raises FloatingPointError when the loss is seen not to be finite."""
         set_learning_rate(self._optimizer, self._learning_rate(step))
         inputs, targets = self._augment(*self._stream.next(), step)
-        side = side_at(step / self.total_steps, self._dataset.image_size, self.config.progressive_resizing)
-        seen = resized(inputs, side)
         # Dropout and stochastic depth draw from the global generators, for each process its own.
         with (
             library_randomness(self.config.seed, "dropped", step, self._processes.share.index),
             self._processes.synchronised_norms(),
             self._precision.forward(),
         ):
-            logits = self._model(seen)
+            logits = self._model(inputs)
         loss = self._loss(inputs, logits.float(), targets)
         loss = loss / self._processes.count
         self._optimizer.zero_grad(set_to_none=True)

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import torch
 from finished_runs import copied, network_file, repeatable_metrics
-from reported_runs import HOSTILE, hostile_search, hostile_training, twenty_long_runs
+from reported_runs import HOSTILE, hostile_search, hostile_training, set_configuration, twenty_long_runs
 
+import fpnas
 from fpnas.cli import main
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.report.charts import Chart, short, thinned
+from fpnas.report.figures import figures
 from fpnas.report.mistakes import confusion_chart, read_mistakes
 from fpnas.report.network_drawing import draw_network, network_in_words
 from fpnas.report.page import render, write_report
@@ -352,6 +354,40 @@ def test_the_page_says_how_the_run_was_made(search_run: Path) -> None:
     page = render([read_run(search_run)])
     for text in (torch.__version__, __version__, platform.machine(), "UTC", "<th scope='row'>seed</th><td>0</td>"):
         assert str(text) in page
+
+
+def test_the_page_leaves_out_what_a_strategy_does_not_look_at(search_run: Path, tmp_path: Path) -> None:
+    for strategy, left_out in (("fp-nas", False), ("parsec", True), ("random", True), ("of my own", False)):
+        run = copied(search_run, tmp_path / strategy)
+        set_configuration(run, "strategy", strategy)
+        words = " ".join(full_command(read_run(run)))
+        assert ("--samples-per-nat" not in words) == left_out and ("--joint-from" not in words) == left_out
+        assert ("--budget-floor" in words) == (strategy != "parsec")
+        row = "<th scope='row'>joint_from</th><td>without effect in this strategy</td>"
+        assert (row in render([read_run(run)])) == left_out
+
+
+def test_the_command_of_a_search_of_a_space_that_has_no_file(search_run: Path, tmp_path: Path) -> None:
+    run = copied(search_run, tmp_path)
+    set_configuration(run, "space", "mine")
+    _, kind, *words = full_command(read_run(run))
+    assert f"--space={run / 'space.toml'}" in words
+    words = [f"--output={tmp_path / 'again'}" if word.startswith("--output=") else word for word in words]
+    assert main([kind, *words]) == 0
+    assert repeatable_metrics(tmp_path / "again") == repeatable_metrics(run)
+
+
+def test_the_figures_of_a_search_that_ended_within_an_epoch_are_those_of_its_end(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 3, "warmup_epochs": 0, "batch_size": 128, "threads": 1}  # 5 steps an epoch
+    output = tmp_path / "run"
+    fpnas.search(
+        "tiny", "digits", target_macs="0.3M", output=output, callbacks=[lambda moment: moment.step == 7], **settings
+    )
+    run = read_run(tmp_path / "run")
+    assert run.result is not None
+    assert run.result["samples"] != run.epochs[-1]["samples_so_far"]
+    drawn = next(figure for figure in figures(run) if figure.name == "architectures drawn")
+    assert drawn.value == run.result["samples"]
 
 
 def test_the_command_of_the_page_makes_the_run_again(search_run: Path, train_run: Path, tmp_path: Path) -> None:

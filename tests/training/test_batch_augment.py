@@ -194,7 +194,7 @@ def test_posterized_images(data: DataSet) -> None:
         assert np.array_equal(np.asarray(_posterize(image, bits)), pixels & (0xFF << (8 - bits) & 0xFF))
 
 
-@pytest.mark.parametrize("policy", ["no-such", "rand-x9", "v7", "augmix-a0"])
+@pytest.mark.parametrize("policy", ["no-such", "rand-x9", "v7", "augmix-a0", "rand-m9-foo", "rand-m", "original-mstd"])
 def test_an_unknown_policy(data: DataSet, policy: str) -> None:
     with pytest.raises(UserError, match=f"--auto-augment {policy}: ") as error:
         augment(data, AugmentOptions(policy=policy))

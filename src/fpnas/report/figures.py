@@ -26,6 +26,8 @@ def figures(run: ReportedRun) -> list[Figure]:
     """Those that are there so far."""
     last = run.epochs[-1] if run.epochs else {}
     known = {**last, **(run.result or {})}
+    if run.result and "samples" in run.result:  # those of an epoch that was not ended, too
+        known["samples_so_far"] = run.result["samples"]
     found = []
     for name, field, form in _SEARCH if run.kind == "search" else _TRAINING:
         value = known.get(field)

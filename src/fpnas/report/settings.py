@@ -1,11 +1,14 @@
 """How a run was made: versions, machine, commands and every setting."""
 
+import os
 import shlex
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 from fpnas.report.runs import ReportedRun
+from fpnas.space import builtin_space_names
+from fpnas.strategies import settings_without_effect
 
 __all__ = ["full_command", "settings_of"]
 
@@ -15,11 +18,19 @@ _NEVER = ("resume",)
 
 def full_command(run: ReportedRun) -> list[str]:
     """The words of the command with every setting that was in effect: other versions have other defaults."""
-    config = {name: value for name, value in run.config.items() if value is not None and name not in _NEVER}
+    left_out = {*_NEVER, *settings_without_effect(run.config.get("strategy"))}
+    config = {name: value for name, value in run.config.items() if value is not None and name not in left_out}
+    if run.kind == "search" and not _is_known_space(config.get("space")) and run.directory.space_path.is_file():
+        config["space"] = run.directory.space_path  # it was given as an object, which the run kept
     names = [*(name for name in _FIRST if name in config), *(name for name in config if name not in _FIRST)]
     # With "=", whatever a value begins with.
     options = [f"--{name.replace('_', '-')}={_as_option(config[name])}" for name in names]
     return ["fpnas", run.kind, *(["NETWORK"] if run.kind == "train" else []), *options]
+
+
+def _is_known_space(name: Any) -> bool:
+    """Whether `--space` takes it, here and now, or would where its file is."""
+    return name in builtin_space_names() or str(name).endswith(".toml") or os.path.isfile(str(name))
 
 
 def _as_option(value: Any) -> str:
@@ -41,6 +52,7 @@ def settings_of(run: ReportedRun, *, opened: bool) -> str:
     else:
         parts.append(f"<p>With every setting. {note}</p>{_command(map(shlex.quote, full_command(run)))}")
     every = {name: "not set" if value is None else value for name, value in run.config.items()}
+    every |= dict.fromkeys(settings_without_effect(run.config.get("strategy")), "without effect in this strategy")
     parts.append(f"<details><summary>Every setting, one by one</summary>{_table('setting', every)}</details>")
     summary = "Versions, machine, seed, commands and settings"
     return f"<details{' open' if opened else ''}><summary>{summary}</summary>{''.join(parts)}</details>"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ from fpnas.runtime.keeper import RunKeeper, check_identity
 from fpnas.runtime.processes import Processes
 from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on
 
-__all__ = ["RunFiles", "carry_out", "check_output"]
+__all__ = ["RunFiles", "carry_out", "check_output", "defaults_of"]
 
 Result = TypeVar("Result")
 
@@ -26,6 +26,7 @@ class RunFiles(Generic[Result]):
         output: the directory.
         kind: `search` or `train`.
         config: the effective configuration.
+        defaults: of its fields.
         resume: whether a run that is there is to go on.
         prepare: writes what is known before the first step.
         write: writes the result.
@@ -35,10 +36,16 @@ class RunFiles(Generic[Result]):
     output: Path
     kind: str
     config: Mapping[str, Any]
+    defaults: Mapping[str, Any]
     resume: bool
     prepare: Callable[[RunDirectory], None]
     write: Callable[[RunDirectory, Result], None]
     read: Callable[[RunDirectory], Result]
+
+
+def defaults_of(configuration: type[Any]) -> dict[str, Any]:
+    """Fields of a dataclass that have a default, and it."""
+    return {field.name: field.default for field in fields(configuration) if field.default is not MISSING}
 
 
 def check_output(processes: Processes, output: Path, kind: str, *, resume: bool) -> None:
@@ -80,7 +87,9 @@ def carry_out(
         if files is None:
             return None
         may_change = MAY_CHANGE if goes_on(files.output, files.resume) else None
-        run = at_work.enter_context(RunDirectory.create(files.output, files.kind, files.config, resume=may_change))
+        run = at_work.enter_context(
+            RunDirectory.create(files.output, files.kind, files.config, resume=may_change, defaults=files.defaults)
+        )
         if not (run.goes_on and run.result_path.exists()):
             return None
         if (last := next(Checkpoints(run.checkpoints, run.kind).whole([]), None)) is not None:

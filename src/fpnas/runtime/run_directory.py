@@ -110,6 +110,7 @@ class RunDirectory:
         config: Mapping[str, Any],
         *,
         resume: Collection[str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> "RunDirectory":
         """Make the directory of a new run, with its configuration, or take that of a run that goes on.
 
@@ -118,6 +119,7 @@ class RunDirectory:
             kind: `search` or `train`.
             config: the effective configuration; paths are stored as text.
             resume: with any, a run that is there goes on; those fields of its configuration may have changed.
+            defaults: of fields, for a run from before there were such fields.
 
         Raises:
             UserError: as `check_free`; nothing is left then. A run that goes on has another configuration, or another
@@ -128,7 +130,7 @@ class RunDirectory:
         plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in config.items()}
         begun = resume is not None and (Path(path) / CONFIG_FILE).exists()
         if begun:
-            before = cls.open(path, kind).config
+            before = {**(defaults or {}), **cls.open(path, kind).config}
             names = [name for name in plain if name not in (resume or ()) and plain[name] != before.get(name)]
             if names:
                 changes = ", ".join(f"{name} {shown(before.get(name))}, now {shown(plain[name])}" for name in names)

@@ -7,7 +7,16 @@ from fpnas.space import SearchSpace
 from fpnas.strategies import evolution, fbnetv2, fp_nas, fp_nas_paper, parsec, random, tunas
 from fpnas.strategies.base import DeriveTools, Judgement, StepTools, Strategy, StrategySettings
 
-__all__ = ["STRATEGIES", "DeriveTools", "Judgement", "StepTools", "Strategy", "StrategySettings", "check_searchable"]
+__all__ = [
+    "STRATEGIES",
+    "DeriveTools",
+    "Judgement",
+    "StepTools",
+    "Strategy",
+    "StrategySettings",
+    "check_searchable",
+    "settings_without_effect",
+]
 
 STRATEGIES: dict[str, Callable[[SearchSpace, StrategySettings], Strategy]] = {
     "fp-nas": fp_nas.build,
@@ -18,6 +27,21 @@ STRATEGIES: dict[str, Callable[[SearchSpace, StrategySettings], Strategy]] = {
     "random": random.build,
     "evolution": evolution.build,
 }
+
+_OF_FP_NAS = ("samples_per_nat", "likelihood_scale", "budget", "budget_floor", "weight_step", "joint_from")
+_UNREAD = {
+    "fp-nas-paper": _OF_FP_NAS,
+    "parsec": _OF_FP_NAS,
+    "fbnetv2": _OF_FP_NAS,
+    "tunas": _OF_FP_NAS,
+    "random": ("samples_per_nat", "likelihood_scale", "weight_step", "joint_from", "architecture_learning_rate"),
+    "evolution": ("samples_per_nat", "likelihood_scale", "weight_step", "joint_from", "architecture_learning_rate"),
+}
+
+
+def settings_without_effect(strategy: object) -> tuple[str, ...]:
+    """Fields of a search's configuration that a strategy does not look at; none for one that is not of this package."""
+    return _UNREAD.get(str(strategy), ())
 
 
 def check_searchable(space: SearchSpace, strategy: str, given: str) -> None:

@@ -9,7 +9,6 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from fpnas.cost.table import CostTable
 from fpnas.space import SearchSpace
 from fpnas.strategies.base import DeriveTools, StrategySettings
 from fpnas.strategies.random import EVALUATIONS, RandomSearch
@@ -37,18 +36,20 @@ class Evolution(RandomSearch):
     def derive(self, tools: DeriveTools) -> Tensor:
         """The best architecture of all generations, indices (G, V)."""
         founders = self._candidates(tools, min(POPULATION, self.evaluations))
+        # Where no architecture costs the floor, those are bred that were nearest to it.
+        low = min(self.budget_floor * tools.target, int(tools.costs.cost(founders).min()))
         seen = [(tools.score(indices_GV), indices_GV) for indices_GV in founders]
         population = deque(seen)
         while len(seen) < self.evaluations:
             rivals = torch.randint(len(population), (TOURNAMENT,), generator=tools.generator).tolist()
             _, parent_GV = max((population[rival] for rival in rivals), key=lambda member: member[0])
-            child_GV = self._mutate(parent_GV, tools)
+            child_GV = self._mutate(parent_GV, tools, low)
             seen.append((tools.score(child_GV), child_GV))
             population.append(seen[-1])
             population.popleft()
         return max(seen, key=lambda member: member[0])[1]
 
-    def _mutate(self, parent_GV: Tensor, tools: DeriveTools) -> Tensor:
+    def _mutate(self, parent_GV: Tensor, tools: DeriveTools, low: float) -> Tensor:
         """The parent with one choice changed, or more where no single change stays within the budget."""
         open_choices = torch.nonzero(self._cardinalities_GV > 1)
         child_GV = parent_GV.clone()
@@ -57,15 +58,13 @@ class Evolution(RandomSearch):
             size = int(self._cardinalities_GV[group, variable])
             step = int(torch.randint(1, size, (1,), generator=tools.generator))
             child_GV[group, variable] = (child_GV[group, variable] + step) % size
-            if self._fits(child_GV, tools.costs, tools.target) and not torch.equal(child_GV, parent_GV):
+            fits = low <= int(tools.costs.cost(child_GV[None])[0]) <= tools.target
+            if fits and not torch.equal(child_GV, parent_GV):
                 return child_GV
             # Every other try goes on from what does not fit: two changes can balance each other.
             if torch.rand(1, generator=tools.generator) < 0.5:
                 child_GV = parent_GV.clone()
         return parent_GV
-
-    def _fits(self, indices_GV: Tensor, costs: CostTable, target: int) -> bool:
-        return self.budget_floor * target <= costs.cost(indices_GV[None]).item() <= target
 
 
 def build(space: SearchSpace, settings: StrategySettings) -> Evolution:

@@ -5,8 +5,9 @@ Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/t
 - The budget conditions the samples. Eq. 7 subtracts a share of the hinge cost, which draws nobody towards the
   budget from below: shallow networks, which a supernet learns sooner, then win and leave it unused. Here every
   architecture that is evaluated or trained, in the warm-up too, is drawn from the distribution *given* that its cost
-  lies between `budget_floor` and 1 times the target. The gradient is that of the evidence under a prior that
-  holds such architectures alone, so there is no weight of a cost term to set, and networks compete with their equals.
+  lies between `budget_floor` and 1 times the target. The gradient is that of the evidence where all others have
+  the likelihood 0, so it raises the probability of the budget, too: there is no weight of a cost term to set, and
+  networks compete with their equals.
 - One architecture, drawn by its weight, trains the shared weights: an unbiased estimate of the paper's gradient
   over all samples, at the price of one backward pass.
 - The likelihood is sharper than the mean over a batch (`likelihood_scale`).
@@ -130,6 +131,15 @@ class FpNas(DistributionSearch):
         indices_KGV, acceptance = self._draw(tools, samples)
         cross_entropy_K = tools.judge(indices_KGV).cross_entropy_K.double().cpu()
         log_likelihood_K = -self.likelihood_scale * cross_entropy_K
+        finite_K = cross_entropy_K.isfinite()
+        figures = {
+            "samples": samples,
+            "entropy_nats": entropy,
+            "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
+            "acceptance": acceptance,
+        }
+        if not finite_K.any():  # of an objective that gives none of them a number: there is nothing to learn from
+            return figures | {"loss": self._weight_step(tools, indices_KGV, torch.full((samples,), 1 / samples))}
         weight_K = importance_weights(log_likelihood_K)
         gradient_weight_K = weight_K
         if self.budget_floor is None:
@@ -138,13 +148,9 @@ class FpNas(DistributionSearch):
         self.optimizer.zero_grad()
         architecture_loss(gradient_weight_K, self.distribution.log_prob(indices_KGV)).backward()
         self.optimizer.step()
-        return {
-            "samples": samples,
+        return figures | {
             "loss": self._weight_step(tools, indices_KGV, weight_K),
-            "entropy_nats": entropy,
-            "architecture_loss": float(cross_entropy_K[cross_entropy_K.isfinite()].mean()),
-            "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
-            "acceptance": acceptance,
+            "architecture_loss": float(cross_entropy_K[finite_K].mean()),
         }
 
     def _draw(self, tools: StepTools, samples: int) -> tuple[Tensor, float]:

@@ -34,6 +34,11 @@ _KERNEL = VARIABLES.index("kernel")
 _WIDTHS = (VARIABLES.index("expansion"), VARIABLES.index("channels"))
 
 
+def _largest(values: tuple[Any, ...]) -> int:
+    """Where the greatest number is; the last place where there are none, as of activations."""
+    return max(range(len(values)), key=lambda index: values[index] if isinstance(values[index], int | float) else index)
+
+
 class TuNas(DistributionSearch):
     """Policy gradient with one architecture a step.
 
@@ -46,8 +51,11 @@ class TuNas(DistributionSearch):
         super().__init__(space, learning_rate=learning_rate, betas=(0.0, 0.999))
         self.baseline: float | None = None
         self._warm_up = 0.0
-        self._bypass_first = torch.tensor([group.values("kernel")[0] == 0 for group in space.groups])
-        self._largest_GV = torch.tensor(space.cardinalities) - 1
+        # By their values: a space may list them in any order.
+        self._largest_GV = torch.tensor(
+            [[_largest(group.values(variable)) for variable in VARIABLES] for group in space.groups]
+        )
+        self._kernels = [torch.tensor(group.values("kernel")) for group in space.groups]
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """A weight step, and after warm-up and the first quarter of the search a policy-gradient step."""
@@ -61,6 +69,9 @@ class TuNas(DistributionSearch):
         entropy = self.distribution.entropy().item()
         cost_1 = tools.costs.cost(indices_1GV)
         score = float(tools.judge(indices_1GV).score_K[0])
+        if not math.isfinite(score):  # of an objective that gives it no number: there is nothing to learn from
+            loss = float(tools.train_weights(indices_1GV, torch.ones(1)))
+            return {"samples": 1, "loss": loss, "entropy_nats": entropy, "sampled_cost": float(cost_1[0])}
         reward = score - COST_WEIGHT * float(absolute_costs(cost_1, tools.target)[0])
         baseline = reward if self.baseline is None else self.baseline
         self.baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward
@@ -86,10 +97,11 @@ class TuNas(DistributionSearch):
         widest = torch.zeros_like(opened)
         widest[..., _WIDTHS] = True
         result = torch.where(opened & widest, self._largest_GV, indices_1GV)
-        kernel_1G, largest_G = result[..., _KERNEL], self._largest_GV[:, _KERNEL]
-        bypassed = opened[..., _KERNEL] & (kernel_1G == 0) & self._bypass_first
-        drawn = 1 + (torch.rand(bypassed.shape, generator=generator) * largest_G.clamp(min=1)).long()
-        result[..., _KERNEL] = torch.where(bypassed, torch.minimum(drawn, largest_G), kernel_1G)
+        drawn_G = torch.rand(len(self._kernels), generator=generator)
+        for group, (kernels, drawn) in enumerate(zip(self._kernels, drawn_G, strict=True)):
+            layers = kernels.nonzero().flatten()
+            if opened[0, group, _KERNEL] and len(layers) and kernels[result[0, group, _KERNEL]] == 0:
+                result[0, group, _KERNEL] = layers[int(drawn * len(layers))]
         return result
 
     def state_dict(self) -> dict[str, Any]:

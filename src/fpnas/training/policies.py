@@ -51,6 +51,7 @@ class Policy:
                 f"--auto-augment {text}: timm does not know it ({first_line(error)}); "
                 "original, v0, rand-m9-mstd0.5 or augmix-m5-w4-d2 are accepted"
             ) from None
+        _check_sections(text)
 
     def __call__(self, picture: Image.Image, seed: int) -> Image.Image:
         """A picture varied; the seed, under 2**32, decides how."""
@@ -58,6 +59,17 @@ class Policy:
         self._numpy.seed(seed)
         varied: Image.Image = self._transform(picture)
         return varied
+
+
+def _check_sections(text: str) -> None:
+    """Raises UserError for a part that timm would pass over: it has no number, and names no set of transforms."""
+    name, *sections = text.split("-")
+    for section in sections:
+        named = name == "rand" and section.startswith("t")
+        if not named and not any(character.isdigit() for character in section):
+            raise UserError(
+                f"--auto-augment {text}: timm passes over '{section}'; parts like m9, n2 or mstd0.5 are accepted"
+            )
 
 
 def _module_of_its_own(python: random.Random, numpy: np.random.RandomState) -> ModuleType:
