@@ -284,6 +284,47 @@ def test_an_int8_file_has_no_names_to_carry(train_run: Path, tmp_path: Path, mon
     assert short.stat().st_size < 0.7 * long.stat().st_size
 
 
+def test_names_in_loops_and_branches_are_shortened_with_those_around_them() -> None:
+    """Exporters of other versions write such graphs for what this one writes without."""
+    make, number = onnx.helper, onnx.TensorProto.FLOAT
+    branches = {
+        f"{name}_branch": make.make_graph(
+            [
+                make.make_node(kind, ["from around it", "a weight of its own"], ["made within"], name="a node"),
+                make.make_node("Relu", ["made within"], [f"of {name}"]),
+            ],
+            name,
+            [],
+            [make.make_tensor_value_info(f"of {name}", number, [2])],
+            [make.make_tensor("a weight of its own", number, [2], [1.0, -3.0])],
+        )
+        for name, kind in (("then", "Add"), ("else", "Mul"))
+    }
+    graph = make.make_graph(
+        [
+            make.make_node("Abs", ["images"], ["from around it"]),
+            make.make_node("If", ["condition"], ["chosen"], **branches),
+            make.make_node("Neg", ["chosen"], ["logits"]),
+        ],
+        "whole",
+        [
+            make.make_tensor_value_info("images", number, [2]),
+            make.make_tensor_value_info("condition", onnx.TensorProto.BOOL, []),
+        ],
+        [make.make_tensor_value_info("logits", number, [2])],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 18)], ir_version=9)
+    int8._shorten(model)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    images = np.array([-2.0, 2.0], dtype=np.float32)
+    for condition, expected in ((True, [-3.0, 0.0]), (False, [-2.0, 0.0])):
+        (logits,) = session.run(["logits"], {"images": images, "condition": np.array(condition)})
+        assert logits.tolist() == expected
+    branch = next(node for node in model.graph.node if node.op_type == "If").attribute[0].g
+    assert not any(node.name for node in branch.node) and len(branch.node[1].input[0]) < 5
+
+
 def test_an_onnx_file_predicts_as_the_model_does(train_run: Path, tmp_path: Path) -> None:
     file = export_model(train_run, tmp_path / "model.onnx").path
     data = load_data("digits", parts=("test",))

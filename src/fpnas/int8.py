@@ -80,8 +80,27 @@ def _shorten(model: "onnx.ModelProto") -> None:
         tensor = graph.initializer.add()
         tensor.ParseFromString(content)
         tensor.name = name
+    _rename(graph, new_names)
+    del graph.value_info[:]
+
+
+def _rename(graph: "onnx.GraphProto", new_names: dict[str, str]) -> None:
+    """Give everything that nodes take and make a short name, in place; those of loops and branches, too.
+
+    Args:
+        graph: of a model, or of a loop or branch in it.
+        new_names: by the old; what has none yet is added.
+    """
+
+    def short(name: str) -> str:
+        return new_names.setdefault(name, f"{len(new_names):x}_")
+
     for node in graph.node:
         node.name = ""
         for names in (node.input, node.output):
-            names[:] = [new_names.setdefault(name, f"{len(new_names):x}_") for name in names]
-    del graph.value_info[:]
+            names[:] = [short(name) for name in names]
+        for inner in [attribute.g for attribute in node.attribute if attribute.HasField("g")]:
+            for named in (*inner.input, *inner.output, *inner.initializer):
+                named.name = short(named.name)
+            _rename(inner, new_names)
+            del inner.value_info[:]
