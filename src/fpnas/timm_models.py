@@ -47,7 +47,7 @@ class TimmNetwork(Network):
         self.num_features = spec.head_hidden  # in timm's sense: the channels of what `forward_features` gives
         self.head_hidden_size = spec.head.channels
         self.grad_checkpointing = False
-        self._given: dict[str, Any] = {}
+        self._given_arguments: dict[str, Any] = {}
         # A stage is what has one resolution; its end is the number of blocks up to there.
         strides = [block.stride for block in spec.blocks]
         self.stage_ends = [index for index, stride in enumerate(strides) if stride > 1] + [len(strides)]
@@ -63,11 +63,11 @@ class TimmNetwork(Network):
     @property
     def _model_args(self) -> dict[str, Any]:
         """What timm saves a model with, to build it again: the network itself, not the place that it was read from."""
-        return self._given | {"network": network_to_json(self.spec)}
+        return self._given_arguments | {"network": network_to_json(self.spec)}
 
     @_model_args.setter
     def _model_args(self, given: dict[str, Any] | None) -> None:
-        self._given = dict(given or {})
+        self._given_arguments = dict(given or {})
 
     def get_classifier(self) -> nn.Module:
         """The last layer."""
