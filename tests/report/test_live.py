@@ -1,18 +1,22 @@
 """The report that is served: to this machine alone, two pages and nothing else, new when there is something new."""
 
 import http.client
+import os
+import signal
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from finished_runs import copied
 
 from fpnas.errors import UserError
-from fpnas.report.live import server_for, state_of
+from fpnas.report import live
+from fpnas.report.live import _Server, serve, server_for, state_of
 from fpnas.report.runs import ReportedRun, read_runs
 
 
@@ -111,3 +115,36 @@ def test_a_browser_that_leaves_is_no_error(port: int, capfd: pytest.CaptureFixtu
 def test_a_port_that_is_taken_is_one_line(port: int, run: Path) -> None:
     with pytest.raises(UserError, match=f"--port {port}: cannot be served on"):
         server_for([run], port)
+
+
+def test_an_interrupt_amid_a_request_leaves_it_its_answer(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing but an interrupt ends the server; it comes when the request's thread has just been started."""
+    answers: list[int] = []
+    port: list[int] = []
+    process, process_in_thread = _Server.process_request, _Server.process_request_thread
+
+    def interrupted(server: _Server, *request: Any) -> None:
+        process(server, *request)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def late(server: _Server, *request: Any) -> None:
+        time.sleep(0.3)
+        process_in_thread(server, *request)
+
+    def ask() -> None:
+        while not port:
+            time.sleep(0.01)
+        answers.append(answer(port[0], "/state")[0])
+
+    monkeypatch.setattr(_Server, "process_request", interrupted)
+    monkeypatch.setattr(_Server, "process_request_thread", late)
+    monkeypatch.setattr(live, "tell", lambda line: port.append(int(line.split(":")[3].partition("/")[0])))
+    client = threading.Thread(target=ask)
+    client.start()
+    with pytest.raises(KeyboardInterrupt):
+        serve([run])
+    client.join(30)
+    assert answers == [200]
+    assert capfd.readouterr().err == ""

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
@@ -111,5 +112,12 @@ def serve(paths: Sequence[Path], port: int = 0) -> None:
     """
     read_runs(paths)
     with server_for(paths, port) as server:
-        tell(f"fpnas: http://{_ADDRESS}:{server.server_port}/ shows the report; Ctrl-C ends it")
-        server.serve_forever()
+        # In a thread of its own: an interrupt that came upon the server while it takes a request would close that
+        # request under the hands of the thread that is to answer it.
+        loop = threading.Thread(target=server.serve_forever, daemon=True)
+        loop.start()
+        try:
+            tell(f"fpnas: http://{_ADDRESS}:{server.server_port}/ shows the report; Ctrl-C ends it")
+            loop.join()
+        finally:
+            server.shutdown()
