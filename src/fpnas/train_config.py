@@ -53,6 +53,8 @@ class TrainConfig:
         precision: `fp32`, or `bf16` or `fp16` for forward passes under autocast; evaluation is in fp32.
         parallel: what processes that `torchrun` starts split: the images of a batch, by `data` and, as there is one
             network alone, by `samples`, too.
+        sync_batch_norm: whether batch norm goes by the images of all processes. Else each goes by its own, which spares
+            small networks most of the exchange; it is another training then, that depends on the number of processes.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
@@ -93,6 +95,7 @@ class TrainConfig:
     device: str = "auto"
     precision: str = "fp32"
     parallel: str = "data"
+    sync_batch_norm: bool = True
     on_bad_image: str = "error"
     resume: bool = False
     checkpoint_every: float = 10.0

@@ -1,6 +1,7 @@
 """The loop of a training: every step, every epoch's accuracy, and the state between them."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -183,7 +184,7 @@ class TrainLoop:
         # Dropout and stochastic depth draw from the global generators, for each process its own.
         with (
             library_randomness(self.config.seed, "dropped", step, self._processes.share.index),
-            self._processes.synchronised_norms(),
+            self._processes.synchronised_norms() if self.config.sync_batch_norm else nullcontext(),
             self._precision.forward(),
         ):
             logits = self._model(inputs)
@@ -192,6 +193,9 @@ class TrainLoop:
         self._optimizer.zero_grad(set_to_none=True)
         self._precision.backward(loss)
         self._processes.sum_gradients(self._model.parameters())
+        if not self.config.sync_batch_norm:
+            # What a checkpoint holds and the first process exports is what all have.
+            self._processes.average_(values for values in self._model.buffers() if values.is_floating_point())
         self._precision.step(self._optimizer, self._model.parameters())
         self._loss_sum += self._processes.sum_(loss.detach().clone())
         if self._average:
@@ -212,7 +216,7 @@ class TrainLoop:
 
     def end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
         """Measure and record the accuracy after an epoch."""
-        self._processes.check_equal(self._model.parameters(), "the weights")
+        self._processes.check_equal(self._model.state_dict().values(), "the weights")
         with keeper.interruptible(step + 1, self.state_dict):
             result = self._measured(self._judged)
         self._result = result

@@ -98,6 +98,15 @@ class Processes:
         counts = self.sum_(torch.tensor(flags, dtype=torch.int32))
         return tuple(bool(count) for count in counts.tolist())
 
+    def average_(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors of one dtype by their means over all processes, in one exchange."""
+        if self.count == 1:
+            return
+        tensors = list(tensors)
+        flat = self.sum_(torch.cat([tensor.flatten() for tensor in tensors])) / self.count
+        for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum gradients over all processes, those of what no process used left out, in few large buckets."""
         if self.count == 1:
