@@ -1,5 +1,7 @@
 """Run by `torchrun`: what processes compute together against one process that has all images, in float64."""
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +12,12 @@ from fpnas.builtin_files import find_network
 from fpnas.errors import UserError
 from fpnas.network_file import load_network
 from fpnas.nn.network import build_network
-from fpnas.runtime.processes import Processes, join_processes
+from fpnas.runtime.processes import Processes, Share, join_processes
+from fpnas.train_config import TrainConfig
+from fpnas.train_loop import TrainLoop
 from fpnas.training.data import DataSet, ImagesInMemory
 from fpnas.training.mistakes import find_mistakes
+from fpnas.training.optim import build_optimizer
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -134,6 +139,46 @@ def check_agreement(processes: Processes) -> None:
         raise AssertionError("a difference was not noticed")
 
 
+def check_own_norms(processes: Processes) -> None:
+    """Without `sync_batch_norm` a step is that of mean gradients and mean statistics of the shares, each by itself."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (8, 1, 6, 6), generator=generator).byte()
+    images = ImagesInMemory(pixels, torch.arange(8) % 3)
+    data = DataSet("noise", ("a", "b", "c"), 1, 6, (0.5,), (0.3,), False, 0, images, images)
+    config = TrainConfig(
+        "noise",
+        Path("none"),
+        epochs=1,
+        warmup_epochs=0,
+        batch_size=8,
+        augment=False,
+        ema_decay=0,
+        sync_batch_norm=False,
+    )
+    torch.manual_seed(0)
+    start = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 3))
+    model, expected = copy.deepcopy(start), copy.deepcopy(start)
+    TrainLoop(model, data, config, processes).step(0)
+
+    alone = TrainLoop(copy.deepcopy(start), data, config, Processes())
+    inputs, targets = alone._augment(*alone._stream.next(), 0)
+    halves = [copy.deepcopy(start) for _ in range(2)]
+    for index, half in enumerate(halves):
+        part = Share(index, 2).of(8)
+        F.cross_entropy(half(inputs[part]), targets[part]).backward()
+    for weight, *others in zip(expected.parameters(), *(half.parameters() for half in halves), strict=True):
+        weight.grad = torch.stack([other.grad for other in others if other.grad is not None]).mean(0)
+    build_optimizer(
+        expected, name=config.optimizer, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+    ).step()
+    for name, found in model.state_dict().items():
+        values = [half.state_dict()[name] for half in halves]
+        wanted = torch.stack(values).float().mean(0) if "running" in name else expected.state_dict()[name]
+        if "tracked" not in name:
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6, msg=name)
+    processes.check_equal(model.state_dict().values(), "the weights")
+
+
 class Noted(ImagesInMemory):
     """Images that note in what batches they were asked for."""
 
@@ -176,6 +221,7 @@ def main() -> None:
         check_gradients,
         check_shared,
         check_agreement,
+        check_own_norms,
         check_mistakes,
     ):
         check(processes)

@@ -48,6 +48,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
     "whole": KILLED,
     "whole training": (*TRAIN, "--epochs", "4", "--checkpoint-every", "0"),
+    "own norms": (*TRAIN, "--epochs", "4", "--checkpoint-every", "0", "--sync-batch-norm", "false"),
     "mixed": (*TRAIN, "--epochs", "2", "--batch-size", "12", "--max-images", "120", "--mixup", "0.2", "--cutmix", "1"),
     "no shares": (*SHORT, "--batch-size", "61"),
     "no pairs": (*TRAIN, "--batch-size", "10", "--cutmix", "1"),
@@ -239,7 +240,9 @@ def workers_of(process: "subprocess.Popen[str]") -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes by Linux's /proc")
-@pytest.mark.parametrize(("name", "kills"), [("whole", ((18, 1), (36, 0))), ("whole training", ((2, 1),))])
+@pytest.mark.parametrize(
+    ("name", "kills"), [("whole", ((18, 1), (36, 0))), ("whole training", ((2, 1),)), ("own norms", ((2, 0),))]
+)
 def test_a_killed_process_is_started_again(
     two: Several, tmp_path: Path, name: str, kills: tuple[tuple[int, int], ...]
 ) -> None:
