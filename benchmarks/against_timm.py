@@ -9,8 +9,8 @@ multiplier is the least, in steps of 0.005, whose network costs at least 95% of 
 it. As widths are multiples of 8, some families have no such network: then it is the one nearest to the budget. Their
 pooling is not counted, in their favour. The same is done to FBNetV2-F1. Found networks are within the budget.
 
-Rows go to `against_timm.jsonl` beside this file (`--output`) as trainings end, and what is there is not done again; to
-share the work, start the script several times, on a GPU too.
+Rows go to `against_timm.jsonl` beside this file (`--output`) as trainings end, and what is there is not done again.
+A GPU has room for a dozen such trainings at a time (`--workers`), best through CUDA's multi-process service.
 """
 
 import argparse
@@ -19,8 +19,10 @@ import statistics
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,20 @@ class Rival:
     name: str
     macs: int
     build: Callable[[], nn.Module]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One training of a contest: a rival within a budget, the options it is trained with, and its seed."""
+
+    budget: int
+    rival: Rival
+    recipe: dict[str, Any]
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        """What tells its row from all others."""
+        return {"budget": self.budget, "name": self.rival.name, "recipe": self.recipe, "seed": self.seed}
 
 
 def timm_network(family: str, width: float) -> nn.Module:
@@ -128,18 +144,37 @@ def found_networks(paths: list[Path], budget: int, dataset: DataSet) -> Iterator
             yield Rival(f"found: {path.stem}", macs, partial(build_network, spec))
 
 
-def train_rival(rival: Rival, dataset: DataSet, config: TrainConfig) -> dict[str, Any]:
-    """Figures of one training."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = rival.build()
-    processes = Processes()
-    loop = TrainLoop(model, dataset, config, processes)
-    trained = carry_out(
-        loop.run, None, processes=processes, identity={}, total_steps=loop.total_steps, checkpoint_minutes=0
-    )
-    device = torch.cuda.get_device_name() if pick_device(config.device).type == "cuda" else "processor"
-    return {"test_top1": trained.accuracy.top1, "seconds": round(trained.seconds, 1), "device": device}
+@cache
+def images() -> DataSet:
+    """What all are trained and tested on."""
+    return load_data(DATA)
+
+
+def train_entry(entry: Entry, path: Path) -> None:
+    """Train it and add its row to the file, if that has no such row yet and no other process is at it."""
+    torch.set_num_threads(1)
+    work = entry.identity()
+    with claim(path, tuple(work.values())) as free:
+        if not free or any(work.items() <= row.items() for row in read_documents(path)):
+            return
+        config = TrainConfig(data=DATA, output=Path(), seed=entry.seed, threads=1, quiet=True, **entry.recipe)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = entry.rival.build()
+        processes = Processes()
+        loop = TrainLoop(model, images(), config, processes)
+        trained = carry_out(
+            loop.run, None, processes=processes, identity={}, total_steps=loop.total_steps, checkpoint_minutes=0
+        )
+        figures = {
+            "macs": entry.rival.macs,
+            "params": sum(weight.numel() for weight in model.parameters()),
+            "test_top1": trained.accuracy.top1,
+            "seconds": round(trained.seconds, 1),
+            "device": torch.cuda.get_device_name() if pick_device(config.device).type == "cuda" else "processor",
+        }
+        append_line(path, json.dumps(work | figures) + "\n")
+    print(f"{entry.rival.name}, seed {entry.seed}: {figures['test_top1']:.2f}%", flush=True)
 
 
 def report(rows: list[dict[str, Any]]) -> None:
@@ -169,33 +204,22 @@ def main() -> None:
     parser.add_argument("--recipe", default=str(RECIPE), help="a recipe's name, or a file of train's options")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="trainings at a time, a process of one thread each")
     parser.add_argument("--output", type=Path, default=ROWS)
     parser.add_argument("--report", action="store_true", help="print what is there")
     parser.add_argument("--json", action="store_true", help="the same as one JSON document")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    dataset = load_data(DATA) if options.budget else None
     recipe = yaml.safe_load(find_recipe(options.recipe).read_text())
     if options.epochs:
         recipe["epochs"] = options.epochs
+    entries = []
     for budget in [parse_quantity(text, "--budget") for text in options.budget]:
-        assert dataset is not None
-        contest = [*found_networks(options.found, budget, dataset), *rivals(budget)]
-        for seed in range(options.seeds):
-            for rival in contest:
-                work = (budget, rival.name, recipe, seed)
-                with claim(options.output, work) as free:
-                    rows = read_documents(options.output)
-                    if not free or work in [(r["budget"], r["name"], r["recipe"], r["seed"]) for r in rows]:
-                        continue
-                    config = TrainConfig(data=DATA, output=Path(), seed=seed, threads=1, quiet=True, **recipe)
-                    figures = train_rival(rival, dataset, config)
-                    params = sum(weight.numel() for weight in rival.build().parameters())
-                    row = dict(zip(("budget", "name", "recipe", "seed"), work, strict=True))
-                    append_line(
-                        options.output, json.dumps(row | {"macs": rival.macs, "params": params} | figures) + "\n"
-                    )
-                print(f"{rival.name}, seed {seed}: {figures['test_top1']:.2f}%", flush=True)
+        contest = [*found_networks(options.found, budget, images()), *rivals(budget)]
+        entries += [Entry(budget, rival, recipe, seed) for seed in range(options.seeds) for rival in contest]
+    if entries:
+        with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+            for future in [pool.submit(train_entry, entry, options.output) for entry in entries]:
+                future.result()
     if options.json:
         print(json.dumps({"rows": read_documents(options.output)}, indent=2))
     elif options.report:
