@@ -120,10 +120,11 @@ def at_budget(cost: Callable[[float], int], budget: int) -> tuple[float, int]:
     """The multiplier whose network has the budget, and its cost."""
     # Costs rise with the multiplier, but for rounding.
     step = bisect_left(range(1000), LEAST_SHARE * budget, lo=10, key=lambda step: cost(step / 200))
-    choices = [(width, cost(width)) for width in (step / 200, (step - 1) / 200)]
-    if choices[0][1] <= MOST_SHARE * budget:
-        return choices[0]
-    return min(choices, key=lambda choice: abs(choice[1] - budget))
+    found = step / 200, cost(step / 200)
+    if found[1] <= MOST_SHARE * budget:
+        return found
+    narrower = (step - 1) / 200, cost((step - 1) / 200)
+    return min(found, narrower, key=lambda choice: abs(choice[1] - budget))
 
 
 def rivals(budget: int) -> Iterator[Rival]:
