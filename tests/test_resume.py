@@ -105,6 +105,7 @@ EVERYTHING: dict[str, Any] = {
     "mixup": 0.2,
     "cutmix": 1.0,
     "repeats": 2,
+    "plain_epochs": 1,
     "dropout": 0.3,
     "drop_path": 0.3,
 }

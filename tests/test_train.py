@@ -37,6 +37,20 @@ def test_the_record_has_every_epoch(train_run: Path) -> None:
     assert (records[-1]["test_top1"], records[-1]["test_top5"]) == (result["top1"], result["top5"])
 
 
+def test_accuracy_is_measured_as_often_as_asked(train_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_train(network_file(tmp_path), train_config(run, evaluate_every=2))
+    every, some = (read_metrics(path / "metrics.jsonl") for path in (train_run, run))
+    left_out = ("seconds", "test_top1", "test_top5")
+    for epoch, (one, other) in enumerate(zip(every, some, strict=True), 1):
+        dropped = left_out[:1] if epoch in (2, 4, 5) else left_out
+        assert {k: v for k, v in one.items() if k not in dropped} == {k: v for k, v in other.items() if k != "seconds"}
+    results = [json.loads((path / "result.json").read_text()) | {"seconds": 0} for path in (train_run, run)]
+    assert results[0] == results[1]
+    weights = [load_weights(path / "model.safetensors", "")[0] for path in (train_run, run)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
 def test_evaluation_of_the_reloaded_run_is_equal_to_the_bit(train_run: Path) -> None:
     result = json.loads((train_run / "result.json").read_text())
     measured = evaluate_model(train_run, "digits", device="cpu", workers=0)
@@ -83,6 +97,17 @@ def test_the_first_step_is_that_of_the_optimizer(tmp_path: Path) -> None:
     start, once, twice = (network.classifier.weight.detach() for network in results)
     assert (once - start).abs().max() > 1e-5
     torch.testing.assert_close(twice - start, 2 * (once - start), rtol=1e-2, atol=1e-7)
+
+
+def test_the_last_epochs_may_see_images_as_they_are(tmp_path: Path) -> None:
+    file = network_file(tmp_path)
+    light = {"epochs": 3, "max_images": 200, "batch_size": 40, "learning_rate": 0.01, "crop_scale": 0.4}
+    kinds = {"varied": {}, "one": {"plain_epochs": 1}, "all": {"plain_epochs": 3}, "plain": {"crop_scale": 1.0}}
+    for name, options in kinds.items():
+        run_train(file, train_config(tmp_path / name, **light | options))
+    varied, one, everything, plain = (repeatable_metrics(tmp_path / name) for name in kinds)
+    assert everything == plain and plain[0] != varied[0]
+    assert one[:2] == varied[:2] and one[2] != varied[2]
 
 
 def test_averaged_weights_lag_behind(tmp_path: Path) -> None:

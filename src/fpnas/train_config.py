@@ -36,6 +36,8 @@ class TrainConfig:
         random_erasing: probability that a rectangle of a training image is overwritten.
         mixup: alpha of the Beta distribution by which two images are blended; 0 for none.
         cutmix: alpha of the one by which a rectangle of another image is pasted; 0 for none.
+        plain_epochs: epochs at the end that see the training images as test images are seen, varied by none of these: a
+            network with too little capacity for all variants ends on what it is judged by.
         repeats: times that an image is in its batch, each time varied anew (repeated augmentation).
         dropout: share of the classifier's inputs that are left out.
         drop_path: probability that the last block is left out (stochastic depth), less for earlier ones.
@@ -57,6 +59,8 @@ class TrainConfig:
             small networks most of the exchange; it is another training then, that depends on the number of processes.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
+        evaluate_every: epochs from one look at the test images to the next. After the last epoch there always is one;
+            the best checkpoint is one of those looked at.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         quiet: no progress on standard error, and no table of the result.
     """
@@ -80,6 +84,7 @@ class TrainConfig:
     random_erasing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    plain_epochs: int = 0
     repeats: int = 1
     dropout: float = 0.0
     drop_path: float = 0.0
@@ -98,6 +103,7 @@ class TrainConfig:
     sync_batch_norm: bool = True
     on_bad_image: str = "error"
     resume: bool = False
+    evaluate_every: int = 1
     checkpoint_every: float = 10.0
     quiet: bool = False
 
@@ -117,11 +123,13 @@ class TrainConfig:
             random_erasing=(0, 1),
             mixup=(0, 100),
             cutmix=(0, 100),
+            plain_epochs=(0, self.epochs),
             repeats=(1, 16),
             dropout=(0, 0.99),
             drop_path=(0, 0.99),
             distillation_weight=(0, 1),
             distillation_temperature=(0.01, 1000),
+            evaluate_every=(1, 10**6),
             **RUN_RANGES,
         )
         check_choices(

@@ -70,7 +70,7 @@ class TrainLoop:
 
     Attributes:
         total_steps, steps_per_epoch: of the training.
-        epochs_recorded: epochs that were measured.
+        epochs_recorded: epochs that were recorded.
         identity: of what it learns from beside the data, by the option that names it.
     """
 
@@ -95,6 +95,7 @@ class TrainLoop:
             mixup=config.mixup,
             cutmix=config.cutmix,
             label_smoothing=config.label_smoothing,
+            end=(config.epochs - config.plain_epochs) * (len(dataset.train) // config.batch_size),
         )
         self._augment = BatchAugment(dataset, options, seed=config.seed, device=self._device, share=processes.share)
         self._stream = BatchStream(
@@ -215,28 +216,30 @@ class TrainLoop:
         return (1 - weight) * loss + weight * distillation_loss(logits, taught, self.config.distillation_temperature)
 
     def end_epoch(self, step: int, keeper: RunKeeper, progress: Progress) -> None:
-        """Measure and record the accuracy after an epoch."""
+        """Record an epoch, and the accuracy after it where that is asked for."""
         self._processes.check_equal(self._model.state_dict().values(), "the weights")
-        with keeper.interruptible(step + 1, self.state_dict):
-            result = self._measured(self._judged)
-        self._result = result
         epoch = (step + 1) // self.steps_per_epoch
+        accuracy_now = {}
+        if epoch % self.config.evaluate_every == 0 or step + 1 == self.total_steps:
+            with keeper.interruptible(step + 1, self.state_dict):
+                self._result = self._measured(self._judged)
+            accuracy_now = {"test_top1": self._result.top1, "test_top5": self._result.top5}
+        score = accuracy_now.get("test_top1")
         mean_loss = float(self._loss_sum) / self.steps_per_epoch
-        progress.update(step + 1, epoch=epoch, loss=mean_loss, top1=result.top1)
+        progress.update(step + 1, epoch=epoch, loss=mean_loss, **({} if score is None else {"top1": score}))
         keeper.record(
             {
                 "step": step,
                 "epoch": epoch,
                 "learning_rate": self._learning_rate(step),
                 "loss": mean_loss,
-                "test_top1": result.top1,
-                "test_top5": result.top5,
+                **accuracy_now,
                 "seconds": keeper.seconds,
             }
         )
         self._loss_sum.zero_()
         self.epochs_recorded = epoch
-        keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=result.top1)
+        keeper.step_done(step + 1, self.state_dict, epoch_ended=True, score=score)
 
     def _measured(self, model: nn.Module) -> Accuracy:
         dataset, workers, processes = self._dataset, self.config.workers, self._processes

@@ -76,7 +76,7 @@ def test_curves_are_overlaid_and_know_their_run(search_run: Path, train_run: Pat
     charts = {chart.title: chart for chart in comparison_charts(read_runs(paths))}
     assert [len(chart.traces) for chart in charts.values()] == [2] * 4
     for title, name, numbers in (
-        ("Test accuracy of the trainings after every epoch", "test_top1", [0, 2]),
+        ("Test accuracy of the trainings, epoch by epoch", "test_top1", [0, 2]),
         ("Entropy of the searches after every epoch", "entropy_nats", [1, 3]),
     ):
         assert [trace["meta"]["run"] for trace in charts[title].traces] == numbers

@@ -147,6 +147,15 @@ def test_all_together(data: DataSet) -> None:
 POLICIES = ("original", "v0", "rand-m9-mstd0.5-inc1", "augmix-m5-w4-d2")
 
 
+def test_at_the_end_images_are_as_they_are(data: DataSet) -> None:
+    images, labels = batch(data)
+    plain = augment(data, AugmentOptions(flips_and_shifts=False, label_smoothing=0.1))(images, labels, 0)
+    both = [augment(data, replace(EVERYTHING, end=5))(images, labels, step) for step in (4, 5)]
+    whole = augment(data, EVERYTHING)(images, labels, 4)
+    for value, mine, before, without in zip(plain, both[1], both[0], whole, strict=True):
+        assert torch.equal(mine, value) and torch.equal(before, without) and not torch.equal(before, value)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_policy_is_timm_s(data: DataSet, policy: str) -> None:
     """Given the same draws, timm's own module gives the same images from the generators that all share."""

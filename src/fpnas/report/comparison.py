@@ -32,7 +32,7 @@ def comparison_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
 
 
 _CURVES = (
-    ("train", "test_top1", "Test accuracy of the trainings after every epoch", "test accuracy, %", "%"),
+    ("train", "test_top1", "Test accuracy of the trainings, epoch by epoch", "test accuracy, %", "%"),
     ("train", "loss", "Loss of the trainings on their training images, epoch by epoch", "loss, nats", " nats"),
     ("search", "entropy_nats", "Entropy of the searches after every epoch", "entropy, nats", " nats"),
     (

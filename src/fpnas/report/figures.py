@@ -1,6 +1,7 @@
 """The few figures by which a run is known, at the head of its part of the page and as columns of a table of runs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fpnas.report.runs import ReportedRun
 
@@ -24,8 +25,10 @@ class Figure:
 
 def figures(run: ReportedRun) -> list[Figure]:
     """Those that are there so far."""
-    last = run.epochs[-1] if run.epochs else {}
-    known = {**last, **(run.result or {})}
+    known: dict[str, Any] = {}
+    for record in run.epochs:  # not every one has an accuracy
+        known |= record
+    known |= run.result or {}
     if run.result and "samples" in run.result:  # those of an epoch that was not ended, too
         known["samples_so_far"] = run.result["samples"]
     found = []
@@ -37,7 +40,7 @@ def figures(run: ReportedRun) -> list[Figure]:
     return found
 
 
-# Name, field of the result or of the last epoch's record, and the form it is shown in.
+# Name, field of the result or of the last epoch's record that has it, and the form it is shown in.
 _SEARCH = (
     ("multiply-adds", "macs", ",.0f"),
     ("of the target, %", "budget_share", ".1f"),

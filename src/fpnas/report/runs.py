@@ -24,7 +24,7 @@ __all__ = ["ReportedRun", "read_run", "read_runs"]
 _EVERY_STEP = ("step", "samples", "loss")
 _EVERY_EPOCH = {
     "search": ("step", "epoch", "seconds", "entropy_nats", "samples_so_far", "expected_macs", "mode_macs", "mode_top1"),
-    "train": ("step", "epoch", "seconds", "learning_rate", "loss", "test_top1"),
+    "train": ("step", "epoch", "seconds", "learning_rate", "loss"),
 }
 _RESULT = {
     "search": ("macs", "entropy_nats", "samples", "seconds"),

@@ -31,6 +31,7 @@ MAY_CHANGE = (
     "quiet",
     "on_bad_image",
     "checkpoint_every",
+    "evaluate_every",
     "parallel",
 )
 """Fields of a configuration that a run may go on with other values of."""

@@ -5,6 +5,7 @@ mixing of whole batches draw from the global generators of Python, NumPy and PyT
 put back after it. So a run that goes on from a checkpoint does what it would have done, by any number of threads.
 """
 
+import math
 import threading
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ class AugmentOptions:
         random_erasing: probability that a rectangle of an image is overwritten.
         mixup, cutmix: alpha of the Beta distribution that images are mixed by; 0 for none.
         label_smoothing: share of the label that is spread over all classes.
+        end: first step whose images are as they are, with the label smoothing alone; none when left out.
     """
 
     flips_and_shifts: bool = True
@@ -46,6 +48,7 @@ class AugmentOptions:
     mixup: float = 0.0
     cutmix: float = 0.0
     label_smoothing: float = 0.0
+    end: float = math.inf
 
 
 class BatchAugment:
@@ -113,6 +116,8 @@ class BatchAugment:
             step: decides, with the seed of the run, all that is random.
             indices: of this process's share of the batch.
         """
+        if step >= self._options.end:
+            return source.batch(indices)
         whole = len(indices) * self._share.count
         # Drawn for the whole batch, so that each image becomes what it would there.
         drawn = torch.randint(2**31, (2, whole), generator=generator_for(self._seed, "pictures", step))
@@ -137,15 +142,16 @@ class BatchAugment:
             labels: shape (B,).
             step: decides, with the seed of the run, all that is random.
         """
-        if self._moves is not None:
+        varied = step < self._options.end
+        if varied and self._moves is not None:
             images = self._moves(images, generator_for(self._seed, "augment", step), self._share)
         inputs = normalise(images, self._dataset.mean, self._dataset.std, self._device)
         labels = to_device(labels, self._device)
-        if self._erase is not None:
+        if varied and self._erase is not None:
             # Every process has its own images, and so its own rectangles.
             with library_randomness(self._seed, "erasing", step, self._share.index):
                 inputs = self._erase(inputs)
-        if self._mix is not None:
+        if varied and self._mix is not None:
             # All processes mix by the same share; partners are those of the process.
             with library_randomness(self._seed, "mixing", step):
                 return self._mix(inputs, labels)
