@@ -217,6 +217,13 @@ def test_a_network_of_any_origin_is_built(tmp_path: Path) -> None:
     assert small(torch.zeros(2, 1, 64, 64)).shape == (2, 5)
 
 
+def test_who_loads_or_searches_keeps_their_random_numbers(train_run: Path) -> None:
+    state = torch.random.get_rng_state()
+    fpnas.load(train_run)
+    fpnas.search("tiny", "digits", target_macs="0.3M", epochs=2, max_images=200, batch_size=50, quiet=True)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
 def test_weights_are_those_of_the_seed_and_nobody_else_s() -> None:
     torch.manual_seed(3)
     state = torch.random.get_rng_state()

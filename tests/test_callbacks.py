@@ -177,6 +177,8 @@ def test_a_training_that_ends_early(train_run: Path, tmp_path: Path) -> None:
         record | {"seconds": mine["seconds"]}
         for record, mine in zip(read_metrics(train_run / "metrics.jsonl")[:2], records, strict=True)
     ]
+    unmeasured = train_to(tmp_path, "rarely", ends_at(44, "epoch"), evaluate_every=5)
+    assert (unmeasured.top1, unmeasured.images, unmeasured.raw_top1) == (result.top1, result.images, result.raw_top1)
     again = train_to(tmp_path, "run", pytest.fail, resume=True)
     # What a training was wrong about is in its folder, and not read again.
     assert replace(again, network=result.network, mistakes=result.mistakes) == result

@@ -146,6 +146,8 @@ def test_mistakes_name_option_value_and_what_is_accepted(capfd: Captured) -> Non
     Path("c.yaml").write_text("learning_rate: fast\n")
     message = refused(capfd, "search", *REQUIRED, "--config=c.yaml")
     assert message == "--config c.yaml: learning_rate = 'fast': a number is accepted"
+    # The file is to blame, not the value that would win over it.
+    assert refused(capfd, "search", *REQUIRED, "--config=c.yaml", "--learning-rate=0.1") == message
     message = refused(capfd, "train", "--data=digits")
     assert message.startswith("train: FILE, --output missing;")
 
@@ -240,7 +242,9 @@ def test_evaluate_can_leave_out_what_is_no_image(capfd: Captured, job: Path) -> 
         "--batch-size=5",
         "--output=own",
     )
-    assert document(capfd, "evaluate", "own", *given)["images"] == 10
+    assert main(["evaluate", "own", *given, "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["images"] == 10 and "1 unreadable images were left out" in err
     assert "broken.png" in refused(capfd, "evaluate", "own", "--data=images")
 
 

@@ -103,7 +103,7 @@ def test_all_of_the_recipe(tmp_path: Path, train_run: Path) -> None:
 
 
 def test_two_processes_on_one_device_are_refused(tmp_path: Path) -> None:
-    """And one that torchrun starts talks by NCCL, and searches."""
+    """And one that torchrun starts searches, as it would without."""
     options = ("--data", "digits", "--space", "tiny", "--target-macs", "60k", "--epochs", "2", "--device", "cuda")
     started = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
     for count in (1, torch.cuda.device_count() + 1):

@@ -243,12 +243,12 @@ def test_ranges_are_taken_from_batches_of_all_classes(train_run: Path) -> None:
     labels = torch.arange(10).repeat_interleave(150)
     images = (20 * labels).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
     dataset = replace(load_data("digits"), train=ImagesInMemory(images, labels))
-    batches = list(_calibration_batches(load(train_run), dataset))
+    batches = list(_calibration_batches(load(train_run), dataset, 0))
     assert len(batches) == 10 and all(len(np.unique(batch)) == 10 for batch in batches)
 
 
 def test_ranges_are_taken_from_batches_of_one_size(train_run: Path) -> None:
-    batches = list(_calibration_batches(load(train_run), load_data("digits", max_images=101)))
+    batches = list(_calibration_batches(load(train_run), load_data("digits", max_images=101), 0))
     assert [len(batch) for batch in batches] == [51, 50]
 
 

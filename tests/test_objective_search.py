@@ -122,8 +122,10 @@ def test_every_strategy_that_judges_single_networks(strategy: str) -> None:
 
 
 def test_what_computes_all_choices_is_refused() -> None:
-    with pytest.raises(fpnas.UserError, match="all choices at once"):
-        search(strategy="fbnetv2")
+    asked: list[NetworkSpec] = []
+    with pytest.raises(fpnas.UserError, match="strategy 'fbnetv2': it computes all choices at once"):
+        search(strategy="fbnetv2", objective=lambda network: asked.append(network) or 1.0)  # type: ignore[func-returns-value]
+    assert not asked
 
 
 def test_a_step_asks_once_for_every_network() -> None:
@@ -260,10 +262,11 @@ def test_a_search_that_learns_from_nothing_stays_where_it_is() -> None:
     assert len(logits) > 3 and all(torch.equal(each, torch.zeros_like(each)) for each in logits)
 
 
+@pytest.mark.parametrize("strategy", ["fp-nas", "random", "evolution"])
 @pytest.mark.parametrize("answer", [math.nan, math.inf, -math.inf])
-def test_no_number_at_all_is_one_line(answer: float) -> None:
+def test_no_number_at_all_is_one_line(answer: float, strategy: str) -> None:
     with pytest.raises(fpnas.UserError, match="a finite number is needed") as error:
-        search(objective=lambda network: answer)
+        search(objective=lambda network: answer, strategy=strategy, steps=60)
     assert "\n" not in str(error.value)
 
 
@@ -275,6 +278,8 @@ def test_no_number_at_all_is_one_line(answer: float) -> None:
         ({"steps": None}, "steps = None"),
         ({"warm_up_steps": None}, "warm_up_steps = None"),
         ({"train": lambda networks, weights: None}, "train: None: a number as the loss"),
+        ({"train": lambda networks, weights: math.nan}, "train: nan: a finite number as the loss"),
+        ({"objective": lambda network: 10**400}, "a number for every network is expected"),
         ({"seed": -1}, "seed = -1"),
         ({"target": "much"}, "target much: a positive number"),
         ({"target": 10}, "target 10: the smallest network of space tiny"),

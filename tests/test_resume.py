@@ -1,5 +1,6 @@
 """Runs that are stopped and go on end as if they had not been: to the bit."""
 
+import errno
 import json
 import os
 import random
@@ -20,12 +21,14 @@ from refusals import sound_network
 
 from fpnas.errors import UserError
 from fpnas.model_folder import load, save_model
+from fpnas.network_file import load_network
 from fpnas.runtime.checkpoint import Checkpoints
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.weights import load_weights
 from fpnas.strategies import STRATEGIES
 from fpnas.supernet_search import run_search
-from fpnas.train import run_train
+from fpnas.train import run_train, train
+from fpnas.training.load import load_data
 
 SEARCH_STEPS, TRAIN_STEPS = 33, 110
 
@@ -324,6 +327,18 @@ def test_a_second_process_on_a_run_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(RunKeeper, "step_done", meanwhile)
     search_to(tmp_path / "run")
     assert refused
+
+
+def test_a_file_system_without_locks_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def without(file: Any, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", without)
+    config = train_config(tmp_path / "run", epochs=1, batch_size=50)
+    train(load_network(network_file(tmp_path)), load_data("digits", max_images=100), config, write=True)
+    assert (tmp_path / "run" / "result.json").exists() and "cannot be locked: No locks" in capfd.readouterr().err
 
 
 LONGER = ("--epochs", "20", "--warmup-epochs", "8", "--max-images", "700", "--batch-size", "16")

@@ -1,6 +1,7 @@
 """Built-in spaces against published figures; every mistake in a space file against its one-line message."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,34 @@ def test_a_mistake_is_named_in_one_line(old: str, new: str, named: list[str]) ->
     assert message.startswith("s: ") and "\n" not in message and len(message) < 300
     for part in named:
         assert part in message
+
+
+def test_a_group_of_too_many_combinations_is_named() -> None:
+    wide = "expansion = { min = 0.1, max = 12.8, step = 0.1 }\nchannels = { min = 1, max = 256, step = 1 }"
+    narrow = SPACE[SPACE.index("[[group]]") : SPACE.index("[[group]]", SPACE.index("[[group]]") + 1)]
+    row = f"[[group]]\n{wide}\nkernel = [0, 3, 5]\nsplits = [0, 1, 2, 4]\nrepeat = 1\nstride = 1\n"
+    text = SPACE.replace(narrow, row + row)
+    with pytest.raises(UserError, match=r"s: group 2: \d+ combinations .* at most 16777216"):
+        parse_space(text, "s")
+
+
+def test_a_space_is_the_same_whether_its_expansions_have_a_point() -> None:
+    space = parse_space(SPACE, "s")
+    groups = tuple(
+        replace(
+            group,
+            choices=tuple(
+                replace(choice, values=tuple(int(v) if v == int(v) else v for v in choice.values))
+                if choice.name == "expansion"
+                else choice
+                for choice in group.choices
+            ),
+        )
+        for group in space.groups
+    )
+    whole = replace(space, groups=groups)
+    assert any(type(value) is int for group in whole.groups for value in group.values("expansion"))
+    assert whole.digest == space.digest == parse_space(space_to_toml(whole), "s").digest
 
 
 def test_missing_parts_and_too_many_blocks_are_named() -> None:

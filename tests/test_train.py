@@ -1,18 +1,21 @@
 """Training a tiny network on digits: it learns, repeats itself, and is the same after reloading."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from finished_runs import network_file, repeatable_metrics, train_config
+from refusals import SOUND_IMAGES, image_folder
 
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
 from fpnas.model_folder import load
 from fpnas.network_file import load_network
 from fpnas.predict import evaluate_model
+from fpnas.report.page import write_report
 from fpnas.runtime.metrics import read_metrics
 from fpnas.runtime.weights import load_weights
 from fpnas.train import fit_to_data, run_train, train
@@ -108,6 +111,19 @@ def test_the_last_epochs_may_see_images_as_they_are(tmp_path: Path) -> None:
     varied, one, everything, plain = (repeatable_metrics(tmp_path / name) for name in kinds)
     assert everything == plain and plain[0] != varied[0]
     assert one[:2] == varied[:2] and one[2] != varied[2]
+
+
+def test_data_and_network_of_any_name(tmp_path: Path) -> None:
+    data = image_folder(tmp_path / os.fsdecode(b"caf\xe9"), **SOUND_IMAGES)
+    network = network_file(tmp_path).rename(tmp_path / os.fsdecode(b"net\xe9.json"))
+    config = train_config(tmp_path / "run", data=str(data), image_size=8, epochs=1, batch_size=4)
+    run_train(network, config)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "net\ufffd.json" in card and "caf\ufffd" in card and (tmp_path / "run" / "result.json").exists()
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    assert "caf\ufffd" in (tmp_path / "page.html").read_text()
+    with pytest.raises(UserError, match="is not UTF-8"):
+        run_train(network, replace(config, output=data / "run"))
 
 
 def test_averaged_weights_lag_behind(tmp_path: Path) -> None:

@@ -157,11 +157,13 @@ class CommandParser(ArgumentParser):
         if match := re.match(r'(?:Parser key|Key) "([\w.]+)"', message):
             field = match[1]
             accepted = f"{self._accepted.get(field, 'another value')} is accepted"
-            if given := self._given(field):
-                return f"{self._labels.get(field, field)} {given[-1]}: {accepted}"
             found = re.search(r"(?:Got|Given) value: (.*)", message)
+            given, path = self._given(field), self._given("config")
+            # A file is read first: what is wrong may be its value, though the command line has another.
+            if given and not (path and found and found[1].strip("'\"") != given[-1]):
+                return f"{self._labels.get(field, field)} {given[-1]}: {accepted}"
             value = f" = {shown(found[1])}" if found else ""
-            place = f"--config {path[-1]}" if (path := self._given("config")) else self._command
+            place = f"--config {path[-1]}" if path else self._command
             return f"{place}: {field}{value}: {accepted}"
         if match := re.match(r"the following arguments are required: (.*)", message):
             missing = ", ".join(self._labels.get(name, name) for name in match[1].split(", "))

@@ -98,10 +98,10 @@ def export_model(
         check_output_place(output)
         RunDirectory.check_free(output)
         dataset = None if data is None else _images_of(source, model, data, workers)
-        return _write_folder(Path(source), model, output, *_images_to_compare(model, dataset))
+        return _write_folder(Path(source), model, output, *_images_to_compare(model, dataset, workers))
     check_output_file(output)
     dataset = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
-    images, labels = _images_to_compare(model, dataset)
+    images, labels = _images_to_compare(model, dataset, workers)
     # Two images: a batch of one would be taken for a constant.
     example = images[:1].expand(2, -1, -1, -1).contiguous()
     if format == "torch":
@@ -111,7 +111,7 @@ def export_model(
         content = _to_onnx(model, example)
         if format == "onnx-int8":
             assert dataset is not None
-            content = quantised(content, _calibration_batches(model, dataset))
+            content = quantised(content, _calibration_batches(model, dataset, workers))
         function = _session(content)
     compared = _compare(model, function, images, labels)
     _check_parity(format, compared)
@@ -172,7 +172,7 @@ def _images_of(
     return dataset
 
 
-def _images_to_compare(model: TrainedModel, dataset: DataSet | None) -> tuple[Tensor, Tensor | None]:
+def _images_to_compare(model: TrainedModel, dataset: DataSet | None, workers: int) -> tuple[Tensor, Tensor | None]:
     """Normalised images and their labels, or random images without."""
     preprocess = model.preprocess
     if dataset is None or dataset.test is None:
@@ -180,11 +180,11 @@ def _images_to_compare(model: TrainedModel, dataset: DataSet | None) -> tuple[Te
         return torch.randn(64, *shape, generator=torch.Generator().manual_seed(0)), None
     count = min(CHECKED_IMAGES, len(dataset.test))
     indices = torch.linspace(0, len(dataset.test) - 1, count).long()
-    pixels, labels = dataset.test.batch(indices), dataset.test.labels[indices]
-    return normalise(pixels, preprocess.mean, preprocess.std).contiguous(), labels
+    batches = [pixels for pixels, _ in iterate(dataset.test, _BATCHES[1], indices, workers=workers)]
+    return normalise(torch.cat(batches), preprocess.mean, preprocess.std).contiguous(), dataset.test.labels[indices]
 
 
-def _calibration_batches(model: TrainedModel, dataset: DataSet) -> Iterator[np.ndarray]:
+def _calibration_batches(model: TrainedModel, dataset: DataSet, workers: int) -> Iterator[np.ndarray]:
     """Training images as they are in use.
 
     Ranges are averaged over batches, so that each has to have as many images, and of all classes, in whose order images
@@ -193,7 +193,7 @@ def _calibration_batches(model: TrainedModel, dataset: DataSet) -> Iterator[np.n
     assert dataset.train is not None
     indices = torch.linspace(0, len(dataset.train) - 1, min(CALIBRATION_IMAGES, len(dataset.train))).long()
     indices = indices[torch.randperm(len(indices), generator=generator_for(0, "calibration"))]
-    for pixels, _ in iterate(dataset.train, 100, indices, evenly=True):
+    for pixels, _ in iterate(dataset.train, 100, indices, workers=workers, evenly=True):
         yield normalise(pixels, model.preprocess.mean, model.preprocess.std).contiguous().numpy()
 
 

@@ -130,6 +130,11 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | memoryview) -
         raise
 
 
+def printable(text: str) -> str:
+    """Text with a mark for what is not UTF-8 in it: names of files may be any bytes."""
+    return os.fsencode(text).decode(errors="replace")
+
+
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text whole or not at all. Raises UserError when the place cannot be written."""
     write_bytes_atomic(path, text.encode("utf-8"))

@@ -105,7 +105,9 @@ def load(folder: str | os.PathLike[str]) -> TrainedModel:
                 f"model folder {path}: {name} is missing; a model folder or the --output of a finished fpnas train is "
                 "expected"
             )
-    network = build_network(load_network(path / NETWORK_NAME))
+    # Its own first weights are drawn at random, which is nobody's business.
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(load_network(path / NETWORK_NAME))
     spec = network.spec
     config = read_json(path / CONFIG_NAME, "model configuration")
     where = f"model configuration {path / CONFIG_NAME}"

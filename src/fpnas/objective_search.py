@@ -37,7 +37,7 @@ SAMPLES_PER_NAT = 2.0
 """More than in a search by a supernet, where a sample costs more and a step has weights to train. The search of
 `examples/own_objective.py` found the optimum with each of 8 seeds with it, with 5 of them with half of it."""
 
-FREE = Cost("none", "", stem=lambda spec: 1, block=lambda block: 0, head=lambda spec: 0)
+FREE = Cost("none", "", stem=lambda spec: 1, block=lambda block: 0, head=lambda spec: 0, takes_arrays=True)
 """Every network costs the same: a search without a budget."""
 
 _MEASURED = 64
@@ -89,7 +89,7 @@ def _number(answer: Any, who: str, what: str) -> float:
     """What a function of the user's gives, as a number. Raises UserError."""
     try:
         return float(answer)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{who}: {shown(answer)}: a number {what} is expected") from None
 
 
@@ -164,8 +164,8 @@ def optimize(
             networks of any cost up to the target are drawn, `samples_per_nat` 2 and `joint_from` 0.5.
 
     Raises:
-        UserError: an unknown name, a value out of range, a budget that no network meets, or an objective that gives no
-            number.
+        UserError: an unknown name, a value out of range, a budget that no network meets, an objective that gives no
+            finite number for any network, or a loss that is none.
     """
     space = space if isinstance(space, SearchSpace) else load_space(space)
     data = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
@@ -189,6 +189,8 @@ def optimize(
     budget = 1 if target is None else parse_quantity(target, "target")
     costs = budget_table(space, budget, given=f"target {target}", cost=cost, **data)
     check_searchable(space, strategy, f"strategy {shown(strategy)}")
+    if strategy == "fbnetv2":
+        raise UserError("strategy 'fbnetv2': it computes all choices at once, which an objective of networks does not")
     usual = {"budget_floor": None if target is None else 0.0, "samples_per_nat": SAMPLES_PER_NAT, "joint_from": 0.5}
     learner = STRATEGIES[strategy](space, StrategySettings(steps - warm_up_steps, **(usual | settings)))
     if isinstance(learner, RandomSearch) and not train:
@@ -201,6 +203,8 @@ def optimize(
     def train_weights(indices_nGV: Tensor, weight_n: Tensor) -> Tensor:
         assert train is not None
         loss = _number(train([*map(network, indices_nGV)], weight_n.tolist()), "train", "as the loss")
+        if not math.isfinite(loss):
+            raise UserError(f"train: {loss}: a finite number as the loss is expected")
         return torch.full((len(weight_n),), loss)
 
     values = _Counted(objective, network, lambda indices_GV: int(costs.cost(indices_GV[None])[0]) <= budget)
@@ -213,11 +217,16 @@ def optimize(
 
     def conclude(derived: Tensor, keeper: RunKeeper) -> Optimum:
         derived_value = float(values(derived[None])[0])
-        best = derived if values.best_indices is None else values.best_indices
+        best = values.best_indices
+        if best is None:
+            raise UserError(
+                f"objective: {derived_value} for the network found, and no number for any of {values.calls}: a finite "
+                "number is needed"
+            )
         return Optimum(
             network=network(best),
             architecture=Architecture.of(best),
-            value=derived_value if values.best_indices is None else values.best_value,
+            value=values.best_value,
             cost=None if target is None else int(costs.cost(best[None])[0]),
             derived_network=network(derived),
             derived_value=derived_value,

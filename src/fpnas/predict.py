@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fpnas.errors import UserError
+from fpnas.errors import UserError, tell
 from fpnas.files import what_is_at
 from fpnas.model_folder import TrainedModel, check_finite, load
 from fpnas.onnx_model import OnnxModel, load_onnx
@@ -71,7 +71,10 @@ def evaluate_model(
     target = torch.device("cpu") if isinstance(model, OnnxModel) else pick_device(device)
     # Normalised as in training, whatever the statistics of these images are.
     batches = normalised_batches(dataset.test, preprocess.mean, preprocess.std, target, workers)
-    return accuracy(model.to(target), batches)
+    measured = accuracy(model.to(target), batches)
+    if dataset.skipped:
+        tell(f"fpnas: {dataset.skipped} unreadable images were left out or replaced")
+    return measured
 
 
 @torch.no_grad()

@@ -44,7 +44,8 @@ class SearchResult:
     Attributes:
         architecture: what the strategy found: as a rule the most probable architecture within the budget.
         network: the same, as a network for the data.
-        macs: its multiply-adds; `budget_share` is their share of the search's target.
+        macs: its multiply-adds; `budget_share` is their share of the search's target, or that of the cost which the
+            search had in their place.
         log_probability: of the architecture, nats.
         entropy_nats: of the distribution at the end; `converged` when it is under `settled_below`, or does not learn.
         supernet_top1: accuracy with the supernet's weights on the architecture half, percent. Not a number, as

@@ -134,7 +134,7 @@ class SearchSpace:
 
     @property
     def total_stride(self) -> int:
-        """Product of all strides: the smallest input that leaves no stride without effect, pixels."""
+        """Product of all strides: the smallest input, pixels, that this project accepts for the space."""
         return self.stem.stride * math.prod(group.stride for group in self.groups)
 
     @property
@@ -144,11 +144,16 @@ class SearchSpace:
             "stem": vars(self.stem),
             "head": vars(self.head),
             "groups": [
-                [group.name, group.repeat, group.stride, [[c.name, list(c.values)] for c in group.choices]]
+                [group.name, group.repeat, group.stride, [[c.name, _as_in_a_file(c)] for c in group.choices]]
                 for group in self.groups
             ],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _as_in_a_file(choice: Choice) -> list[Any]:
+    """Values of a choice as they are read from a space file, where every expansion has a point."""
+    return [float(value) if choice.name == "expansion" else value for value in choice.values]
 
 
 def one_group_per_block(groups: tuple[Group, ...]) -> tuple[Group, ...]:

@@ -1,6 +1,7 @@
 """Reading a search space from TOML, with every value checked and every mistake named by row and field."""
 
 import json
+import math
 import os
 import tomllib
 from pathlib import Path
@@ -37,6 +38,7 @@ SPACE_FORMAT = "fpnas.space/1"
 MAXIMUM_CHANNELS = 8192
 MAXIMUM_VALUES = 256
 _MOST_BLOCKS = 200
+_MOST_COMBINATIONS = 2**24
 _FIELDS = (
     "format",
     "name",
@@ -91,12 +93,16 @@ def parse_space(text: str, where: str) -> SearchSpace:
     groups = tuple(
         _read_group(row, number, shared_choices, f"{where}: group {number}") for number, row in enumerate(rows, 1)
     )
+    number_of_blocks = sum(group.repeat for group in groups)
+    if number_of_blocks > _MOST_BLOCKS:
+        raise UserError(f"{where}: {number_of_blocks} blocks: at most {_MOST_BLOCKS} are accepted")
     if share == "block":
         groups = one_group_per_block(groups)
     names = [group.name for group in groups]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{where}: group name = {shown(name)}: it is used twice")
+    _check_products(groups, where)
     space = SearchSpace(
         name=check_text(table, "name", where),
         source=check_text(table, "source", where),
@@ -109,8 +115,6 @@ def parse_space(text: str, where: str) -> SearchSpace:
         head=read_head(check_mapping(table.get("head"), f"{where}: [head]"), MAXIMUM_CHANNELS, f"{where}: [head]"),
     )
     _check_hidden_widths(space, where)
-    if space.number_of_blocks > _MOST_BLOCKS:
-        raise UserError(f"{where}: {space.number_of_blocks} blocks: at most {_MOST_BLOCKS} are accepted")
     if space.input_size < space.total_stride:
         raise UserError(
             f"{where}: input_size = {space.input_size}: the strides multiply to {space.total_stride}, "
@@ -119,16 +123,29 @@ def parse_space(text: str, where: str) -> SearchSpace:
     return space
 
 
+def _check_products(groups: tuple[Group, ...], where: str) -> None:
+    """UserError if a group has too many costs to be held: one per combination of its choices and channels before."""
+    before = 1
+    for group in groups:
+        combinations = before * math.prod(group.cardinalities)
+        if combinations > _MOST_COMBINATIONS:
+            raise UserError(
+                f"{where}: group {group.name}: {combinations} combinations of its choices and the channels before; at "
+                f"most {_MOST_COMBINATIONS} are accepted"
+            )
+        before = group.cardinalities[-1]
+
+
 def _check_hidden_widths(space: SearchSpace, where: str) -> None:
     """UserError if a network of the space has more channels in a block than a network file may have."""
     inputs = float(space.stem.channels)
-    for number, group in enumerate(space.groups, 1):
+    for group in space.groups:
         widest, expansion = (max(map(float, group.values(name))) for name in ("channels", "expansion"))
         inputs = max(inputs, widest) if group.repeat > 1 else inputs
         hidden = round_width(expansion * inputs)
         if hidden > MOST_CHANNELS:
             raise UserError(
-                f"{where}: group {number}: expansion = {expansion:g}: of {inputs:g} channels that is "
+                f"{where}: group {group.name}: expansion = {expansion:g}: of {inputs:g} channels that is "
                 f"{hidden}; at most {MOST_CHANNELS} are accepted"
             )
         inputs = widest

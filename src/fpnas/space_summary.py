@@ -98,7 +98,7 @@ def _judge_target(target: int, budget_floor: float, costs: CostTable, drawn_K: N
         verdict = f"unreachable: the smallest network has {costs.minimum():,} MACs"
     elif target >= costs.maximum():
         verdict = f"no limit: the largest network has {costs.maximum():,} MACs, so all of the space meets it"
-    elif budget_floor * target > costs.maximum() or near == 0:
+    elif near == 0:
         verdict = f"rare: of {len(drawn_K):,} networks drawn none costs {band}; a search has to find its way there"
     else:
         verdict = f"reachable: 1 network in {1 / near:.0f} costs {band}"

@@ -27,7 +27,7 @@ from fpnas.search_config import SearchConfig
 from fpnas.search_loop import SearchLoop, SearchPlan
 from fpnas.search_result import SearchResult, read_result, result_figures, settled_below, write_result
 from fpnas.space import SearchSpace
-from fpnas.space_file import load_space, space_to_toml
+from fpnas.space_file import load_space, parse_space, space_to_toml
 from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, check_searchable
 from fpnas.supernet_evaluator import SupernetEvaluator
 from fpnas.training.data import DataSet, data_identity
@@ -172,7 +172,8 @@ def search_supernet(
     Raises:
         UserError: a budget, an image size or a batch size that cannot be met; with `write`, a run that cannot go on.
         FloatingPointError: the loss is not finite.
-        SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
+        SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written, unless the step
+            under way took more than 7 s after SIGTERM.
         ProcessLost: of several processes, another one has ended.
     """
     _check_before_loading(space, config)
@@ -273,6 +274,12 @@ def search_supernet(
 def _check_before_loading(space: SearchSpace, config: SearchConfig) -> None:
     """Raises UserError for what can be known to fail before images are loaded."""
     check_searchable(space, config.strategy, f"--strategy {config.strategy}")
+    # Of a space that was made in Python: what the run keeps of it has to be the same space.
+    if parse_space(space_to_toml(space), f"space {space.name}").digest != space.digest:
+        raise UserError(
+            f"space {space.name}: its space file would stand for another space; with share = 'block' every "
+            "group is of one block"
+        )
     if space.head.kind != SHARED_HEAD:
         raise UserError(f"space {space.name}: head kind {space.head.kind}: {SHARED_HEAD} is accepted in a search")
     Precision(config.precision, pick_device(config.device))  # refuses what the device cannot do

@@ -29,6 +29,7 @@ from fpnas.training.data import DataSet, data_identity
 from fpnas.training.distillation import check_teacher
 from fpnas.training.load import load_data
 from fpnas.training.policies import Policy
+from fpnas.training.precision import Precision
 
 __all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "train"]
 
@@ -42,7 +43,8 @@ def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback
         callbacks: are shown the run after every epoch and at the end, and may end it.
 
     Raises:
-        UserError: whatever is wrong with the configuration, the files or the data. Nothing was written then.
+        UserError: whatever is wrong with the configuration, the files or the data; nothing was written then, unless it
+            showed on the way: a full disk, an image that is read late.
     """
     config.validate()
     configure_threads(config.threads)
@@ -79,7 +81,7 @@ def train(
     Args:
         spec: the network; its channels, classes and image size are fitted to the data.
         dataset: with training and test images.
-        config: `data` and the loading options in it are not looked at.
+        config: the loading options in it are not looked at; `data` is what the model card calls the images.
         write: whether `config.output` becomes the run directory; else nothing is written.
         initial: a trained network of these blocks to start from; weights are fresh when left out, or those of
             `config.from_search`.
@@ -90,7 +92,8 @@ def train(
         UserError: the images are too small for the network, or too few for a batch; a teacher or a search that does
             not fit; with `write`, a run that cannot go on.
         FloatingPointError: the loss is not finite.
-        SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written.
+        SystemExit, KeyboardInterrupt: SIGTERM or SIGINT came; with `write`, a checkpoint was written, unless the step
+            under way took more than 7 s after SIGTERM.
         ProcessLost: of several processes, another one has ended.
     """
     processes = join_processes(pick_device(config.device))
@@ -145,7 +148,8 @@ def train(
 
 def _check_before_loading(spec: NetworkSpec, config: TrainConfig) -> None:
     """Raises UserError for what can be known to fail before images are loaded."""
-    if config.teacher:
+    Precision(config.precision, pick_device(config.device))  # refuses what the device cannot do
+    if config.teacher is not None:
         check_teacher(config.teacher)
     if config.auto_augment:
         Policy(config.auto_augment, spec.input_size, (0.5, 0.5, 0.5))

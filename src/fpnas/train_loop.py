@@ -108,7 +108,7 @@ class TrainLoop:
             repeats=config.repeats,
             load=partial(self._augment.load, dataset.train) if self._augment.varies_pictures else None,
         )
-        self._teacher = load_teacher(config.teacher, dataset, self._device) if config.teacher else None
+        self._teacher = load_teacher(config.teacher, dataset, self._device) if config.teacher is not None else None
         self.identity = {"--teacher": self._teacher.digest} if self._teacher else {}
         self.steps_per_epoch = len(dataset.train) // config.batch_size
         self.total_steps = self.steps_per_epoch * config.epochs
@@ -164,6 +164,8 @@ class TrainLoop:
         def last_measured() -> tuple[Accuracy, Mistakes | None]:
             raw = self._measured(self._model) if self._average else self._result
             # All processes share this work: one alone would have the others wait for it longer than they may.
+            if not self._result.images:  # ended by a callback, after an epoch that was not looked at
+                self._result = self._measured(self._judged)
             return raw, self._mistakes() if with_mistakes else None
 
         quiet = self.config.quiet or not self._processes.is_first
@@ -220,6 +222,7 @@ class TrainLoop:
         self._processes.check_equal(self._model.state_dict().values(), "the weights")
         epoch = (step + 1) // self.steps_per_epoch
         accuracy_now = {}
+        self._result = Accuracy(0.0, 0.0, 0)
         if epoch % self.config.evaluate_every == 0 or step + 1 == self.total_steps:
             with keeper.interruptible(step + 1, self.state_dict):
                 self._result = self._measured(self._judged)

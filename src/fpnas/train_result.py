@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fpnas.errors import UserError
-from fpnas.files import read_json, write_json_atomic, write_text_atomic
+from fpnas.files import printable, read_json, write_json_atomic, write_text_atomic
 from fpnas.model_card import model_card
 from fpnas.model_folder import CARD_NAME, TrainedModel, load, save_model
 from fpnas.nn.network import Network
@@ -74,7 +74,7 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
         origin=origin,
         recipe={name: value for name, value in run.config.items() if name not in aside and value != usual.get(name)},
     )
-    write_text_atomic(run.path / CARD_NAME, card)
+    write_text_atomic(run.path / CARD_NAME, printable(card))
     if result.mistakes is not None:
         write_json_atomic(run.mistakes_path, result.mistakes.to_json())
     write_json_atomic(run.result_path, figures)

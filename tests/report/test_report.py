@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -375,6 +376,25 @@ def test_the_command_of_a_search_of_a_space_that_has_no_file(search_run: Path, t
     words = [f"--output={tmp_path / 'again'}" if word.startswith("--output=") else word for word in words]
     assert main([kind, *words]) == 0
     assert repeatable_metrics(tmp_path / "again") == repeatable_metrics(run)
+
+
+def test_the_command_of_a_search_of_a_changed_space_of_a_known_name(search_run: Path) -> None:
+    run = read_run(search_run)
+    assert "--space=tiny" in full_command(run)
+    assert run.space is not None
+    changed = replace(run.space, stem=replace(run.space.stem, channels=run.space.stem.channels + 1))
+    assert f"--space={search_run / 'space.toml'}" in full_command(replace(run, space=changed))
+
+
+def test_a_choice_of_more_values_than_have_a_share(search_run: Path) -> None:
+    run = read_run(search_run)
+    assert run.space is not None
+    group, *_ = run.space.groups
+    choices = tuple(replace(c, values=tuple(range(1, 257))) if c.name == "channels" else c for c in group.choices)
+    space = replace(run.space, groups=(replace(group, choices=choices),))
+    probabilities = [[[1 / len(choice.values)] * len(choice.values) for choice in choices]]
+    table = probability_table(replace(run, space=space, epochs=[{"probabilities": probabilities}]))
+    assert "<b>256 values</b>" in table
 
 
 def test_the_figures_of_a_search_that_ended_within_an_epoch_are_those_of_its_end(tmp_path: Path) -> None:

@@ -88,6 +88,28 @@ def test_data_that_are_read_in_sequence(tmp_path: Path, monkeypatch: pytest.Monk
         load_data("wds/pictures", default_image_size=7)
 
 
+def test_the_test_part_may_have_either_name_and_shards_lie_where_they_are_said_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def create_dataset(name: str, root: str, split: str, **options: Any) -> str:
+        asked.append((name, root, split))
+        if split not in ("train", "test"):
+            raise ValueError(f"no split {split}")
+        if "absent" in name:
+            raise OSError("no such data")
+        return split
+
+    monkeypatch.setattr("timm.data.create_dataset", create_dataset)
+    assert [timm_data._create("hfds/pets", part) for part in ("train", "test")] == ["train", "test"]
+    assert [split for *_, split in asked] == ["train", "validation", "test"]
+    with pytest.raises(ValueError, match="no split validation"):  # the first reason is the one
+        timm_data._create("hfds/absent", "test")
+    timm_data._create(f"wds/{tmp_path}/shards", "train")
+    assert asked[-1][1] == f"{tmp_path}/shards"
+
+
 class Reader:
     """A stand-in for timm's reader of a hub's data set: files with labels, and names of all classes."""
 

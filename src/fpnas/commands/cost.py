@@ -51,6 +51,8 @@ def _run(arguments: Any) -> dict[str, Any]:
         except UserError as error:
             raise UserError(f"{where}: {error}; --space names a file") from None
         spec = resolve(space, architecture_from_json(space, content, where), **_data_of(path))
+    elif arguments.space is not None:
+        raise UserError(f"--space {arguments.space}: is of an architecture file; {path} is none")
     else:
         spec = network_from_json(content, where)
     if arguments.input_size is not None:

@@ -21,7 +21,7 @@ def _add_arguments(parser: CommandParser) -> None:
         "--data",
         str | None,
         default=None,
-        help="images to compare and quantise by; the training's when left out",
+        help="images to compare and quantise by; the training's when left out, for --format folder random ones",
     )
     add_workers(parser)
 

@@ -7,7 +7,7 @@ from fpnas.checks import check_ranges
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_figures
 from fpnas.commands.base import Command
-from fpnas.errors import first_line, tell
+from fpnas.errors import UserError, first_line, tell
 from fpnas.files import check_output_file
 from fpnas.launcher import rank
 
@@ -47,6 +47,10 @@ def _add_arguments(parser: CommandParser) -> None:
 
 def _run(arguments: Any) -> dict[str, Any]:
     check_ranges(arguments, port=(0, 65535))
+    if arguments.port and not arguments.live:
+        raise UserError(f"--port {arguments.port}: is where --live serves the page")
+    if arguments.live and arguments.output != Path(PAGE_NAME):
+        raise UserError(f"--output {arguments.output}: --live serves the page instead of writing it")
     paths = [Path(path) for path in arguments.runs]
     if arguments.live:
         from fpnas.report.live import serve

@@ -20,7 +20,8 @@ class Cost:
         unit: of the numbers.
         stem: cost of a network's stem.
         block: cost of one `BlockSpec`; it must depend on nothing but the block.
-        head: cost of a network's head, classifier included; of the blocks, it may look at the last one only.
+        head: cost of a network's head, classifier included; of the blocks it may look at the last one's channels and
+            size only, not at its other choices.
         takes_arrays: whether `block` also works on `BlockArrays` (comparisons and arithmetic do, `if` does not). The
             table of a large space is then made in milliseconds; else every distinct block is asked for once.
     """

@@ -85,5 +85,5 @@ def _check_own(space: SearchSpace, cost: Cost, costs: CostTable, data: dict[str,
             raise UserError(
                 f"cost {cost.name}: a network of space {space.name} costs {walked} {cost.unit}, its parts one by one "
                 f"{looked_up}: a block's cost may depend on its BlockSpec alone, the stem's on no block, the head's on "
-                "the last block, and all must be the same at every call"
+                "the last block's channels and size, and all must be the same at every call"
             )

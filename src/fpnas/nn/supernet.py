@@ -200,7 +200,9 @@ class SuperNet(nn.Module):
     @torch.no_grad()
     def extract(self, spec: NetworkSpec) -> Network:
         """A standalone network with copies of the weights that `forward(images, spec)` uses without a shortcut."""
-        network = build_network(spec).to(self.classifier.weight)
+        # Its own first weights are drawn at random, which is nobody's business.
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(spec).to(self.classifier.weight)
         self.stem.copy_to(network.stem.conv, network.stem.norm, spec.in_channels, spec.stem.channels)
         for source, target, block in zip(self.blocks, network.blocks, spec.blocks, strict=True):
             assert isinstance(source, SuperBlock)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fpnas.errors import UserError, tell
+from fpnas.files import printable
 from fpnas.report.page import render
 from fpnas.report.runs import read_runs
 from fpnas.runtime.run_directory import CONFIG_FILE, METRICS_FILE, MISTAKES_FILE, RESULT_FILE
@@ -84,7 +85,7 @@ def server_for(paths: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
                 self._answer(HTTPStatus.NOT_FOUND, "text/plain", "no such page")
 
         def _answer(self, status: HTTPStatus, kind: str, text: str, headers: dict[str, str] | None = None) -> None:
-            body = text.encode()
+            body = printable(text).encode()
             self.send_response(status)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)

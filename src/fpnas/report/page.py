@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from fpnas.files import write_text_atomic
+from fpnas.files import printable, write_text_atomic
 from fpnas.report.charts import Chart
 from fpnas.report.comparison import comparison_charts, comparison_table
 from fpnas.report.figures import figures
@@ -90,7 +90,8 @@ def render(runs: Sequence[ReportedRun], *, live: str = "") -> str:
     state = f' data-live="{escape(live)}"' if live else ""
     status = '<p id="live" role="status">Live: the page follows its runs.</p>' if live else ""
     style, code = ((_HERE / name).read_text() for name in ("page.css", "page.js"))
-    return (
+    # A run's command and settings name files, too.
+    return printable(
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>fpnas: {escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<style>{style}</style></head><body>{status}<main{state}>{''.join(page.parts)}{scripts}</main>"

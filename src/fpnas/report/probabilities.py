@@ -115,7 +115,9 @@ def probability_table(run: ReportedRun) -> str:
         cells = []
         for choice, shares in zip(group.choices, probabilities, strict=True):
             ordered = sorted(zip(shares, map(str, choice.values), strict=True), key=lambda pair: -pair[0])
-            best, *rest = [f"{escape(value)} {100 * share:.0f}%" for share, value in ordered if share >= LEAST_SHARE]
+            texts = [f"{escape(value)} {100 * share:.0f}%" for share, value in ordered if share >= LEAST_SHARE]
+            # Of more than 200 equally likely values none has the least share.
+            best, *rest = texts or [f"{len(ordered)} values"]
             more = f"<br>{', '.join(rest)}" if rest else ""
             if len(shares) == 1:
                 cells.append(f"<td class='given'>{escape(str(choice.values[0]))}</td>")

@@ -1,7 +1,6 @@
 """What a report reads of a run: its record, its configuration, and the files that are there so far."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from fpnas.checks import shown
 from fpnas.errors import UserError
-from fpnas.files import read_json
+from fpnas.files import printable, read_json
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
 from fpnas.quantities import parse_quantity
@@ -103,7 +102,7 @@ def read_run(path: Path, name: str | None = None) -> ReportedRun:
         if problem := _problem(result, [*_RESULT[run.kind], *known]):
             raise UserError(f"result {run.result_path}: {problem}")
     return ReportedRun(
-        name=_printable(name or path.resolve().name),
+        name=printable(name or path.resolve().name),
         directory=run,
         steps=[record for record in records if "epoch" not in record],
         epochs=[record for record in records if "epoch" in record],
@@ -123,11 +122,6 @@ def read_runs(paths: Sequence[Path]) -> list[ReportedRun]:
     while len({path.parts[-depth:] for path in resolved}) < len(resolved):
         depth += 1
     return [read_run(path, "/".join(full.parts[-depth:])) for path, full in zip(paths, resolved, strict=True)]
-
-
-def _printable(name: str) -> str:
-    """A file's name may be any bytes; a page is text."""
-    return os.fsencode(name).decode(errors="replace")
 
 
 def _is_number(value: Any) -> bool:

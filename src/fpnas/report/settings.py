@@ -7,7 +7,8 @@ from html import escape
 from typing import Any
 
 from fpnas.report.runs import ReportedRun
-from fpnas.space import builtin_space_names
+from fpnas.space import SearchSpace, builtin_space_names
+from fpnas.space_file import load_space
 from fpnas.strategies import settings_without_effect
 
 __all__ = ["full_command", "settings_of"]
@@ -20,7 +21,11 @@ def full_command(run: ReportedRun) -> list[str]:
     """The words of the command with every setting that was in effect: other versions have other defaults."""
     left_out = {*_NEVER, *settings_without_effect(run.config.get("strategy"))}
     config = {name: value for name, value in run.config.items() if value is not None and name not in left_out}
-    if run.kind == "search" and not _is_known_space(config.get("space")) and run.directory.space_path.is_file():
+    if (
+        run.kind == "search"
+        and not _is_known_space(config.get("space"), run.space)
+        and run.directory.space_path.is_file()
+    ):
         config["space"] = run.directory.space_path  # it was given as an object, which the run kept
     names = [*(name for name in _FIRST if name in config), *(name for name in config if name not in _FIRST)]
     # With "=", whatever a value begins with.
@@ -28,9 +33,11 @@ def full_command(run: ReportedRun) -> list[str]:
     return ["fpnas", run.kind, *(["NETWORK"] if run.kind == "train" else []), *options]
 
 
-def _is_known_space(name: Any) -> bool:
-    """Whether `--space` takes it, here and now, or would where its file is."""
-    return name in builtin_space_names() or str(name).endswith(".toml") or os.path.isfile(str(name))
+def _is_known_space(name: Any, space: SearchSpace | None) -> bool:
+    """Whether `--space` takes it for that space, here and now, or would where its file is."""
+    if name in builtin_space_names():
+        return space is None or load_space(name).digest == space.digest
+    return str(name).endswith(".toml") or os.path.isfile(str(name))
 
 
 def _as_option(value: Any) -> str:

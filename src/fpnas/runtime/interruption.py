@@ -22,8 +22,9 @@ _REPEAT_SECONDS = 1.0
 class Interruption:
     """While entered, SIGTERM and SIGINT are noted; the run asks between its steps, and leaves by `leave`.
 
-    Where a step takes too long, and at a second signal, what the signal stands for is raised wherever the program is:
-    SystemExit(143) or KeyboardInterrupt. Outside the main thread nothing is caught.
+    Where a step takes too long after SIGTERM, and at a second signal, what the signal stands for is raised wherever the
+    program is: SystemExit(143) or KeyboardInterrupt. No checkpoint of that step is written then. Outside the main
+    thread nothing is caught.
     """
 
     def __init__(self) -> None:
@@ -82,7 +83,8 @@ class Interruption:
         self._number, self._noted = number, time.monotonic()
         if again or self._at_once:
             self.leave()
-        signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)
+        if number == signal.SIGTERM:  # who pressed Ctrl-C can do so again
+            signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)
 
     def _out_of_patience(self, number: int, frame: FrameType | None) -> None:
         self.leave()

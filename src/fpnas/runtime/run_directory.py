@@ -9,8 +9,8 @@ from typing import IO, Any, Self
 
 import yaml
 
-from fpnas.checks import shown
-from fpnas.errors import UserError
+from fpnas.checks import is_text, shown
+from fpnas.errors import UserError, tell
 from fpnas.files import read_text, what_is_at, write_text_atomic
 from fpnas.launcher import launch_id
 from fpnas.network_file import NETWORK_NAME
@@ -86,7 +86,7 @@ class RunDirectory:
             if target.is_dir():
                 if not _is_free(target):
                     what = "another run" if (target / CONFIG_FILE).exists() else "other files"
-                    more = ", or --resume where a run goes on" if what == "another run" else ""
+                    more = "; a search or training goes on by --resume" if what == "another run" else ""
                     raise UserError(f"--output {target}: holds {what}; a new or empty directory is accepted{more}")
             elif os.path.lexists(target):
                 raise UserError(f"--output {target}: is a file; a new or empty directory is accepted")
@@ -96,6 +96,8 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"--output {target}: cannot be used: {reason}") from None
+        if not is_text(str(target)):  # which TensorBoard cannot write to
+            raise UserError(f"--output {shown(str(target))}: its name is not UTF-8")
         if "\0" in str(target):
             raise UserError(f"--output {shown(str(target))}: a path cannot hold a null character")
         if not existing.is_dir():
@@ -147,6 +149,8 @@ class RunDirectory:
         except BlockingIOError:
             lock.close()
             raise UserError(f"--output {directory}: another process is at work on this run") from None
+        except OSError as error:  # a file system without locks
+            tell(f"fpnas: --output {directory}: cannot be locked: {error.strerror}; no other process may work on it")
         run = cls(directory, kind, plain, begun, lock)
         if not begun:
             cls.check_free(directory)  # another process may have been quicker, and done

@@ -29,13 +29,21 @@ STRATEGIES: dict[str, Callable[[SearchSpace, StrategySettings], Strategy]] = {
 }
 
 _OF_FP_NAS = ("samples_per_nat", "likelihood_scale", "budget", "budget_floor", "weight_step", "joint_from")
+_OF_LEARNING = (
+    "samples_per_nat",
+    "likelihood_scale",
+    "weight_step",
+    "joint_from",
+    "architecture_learning_rate",
+    "architecture_batch_size",
+)
 _UNREAD = {
     "fp-nas-paper": _OF_FP_NAS,
     "parsec": _OF_FP_NAS,
     "fbnetv2": _OF_FP_NAS,
     "tunas": _OF_FP_NAS,
-    "random": ("samples_per_nat", "likelihood_scale", "weight_step", "joint_from", "architecture_learning_rate"),
-    "evolution": ("samples_per_nat", "likelihood_scale", "weight_step", "joint_from", "architecture_learning_rate"),
+    "random": _OF_LEARNING,
+    "evolution": _OF_LEARNING,
 }
 
 

@@ -49,7 +49,7 @@ FEWEST_SAMPLES = 2
 """A single architecture has all the weight whatever its likelihood: judging it teaches nothing."""
 
 MOST_RATE = 0.25
-"""No step moves a logit further: a search of a few steps ends unsettled rather than decided by a batch."""
+"""The rate is never higher, given or not: a search of a few steps ends unsettled rather than decided by a batch."""
 
 
 def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:

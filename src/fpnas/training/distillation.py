@@ -94,6 +94,8 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
 
 def check_teacher(name: str) -> Path | None:
     """The model folder that `--teacher` names, None for a model of timm. Raises UserError when it is neither."""
+    if not name:
+        raise UserError("--teacher: is empty; a model folder or a model of timm is accepted")
     path = Path(name)
     if path.name == NETWORK_NAME and what_is_at(path, "--teacher") == "file":
         path = path.parent

@@ -115,14 +115,14 @@ def find_fashion_mnist() -> Path:
 
 
 def fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
-    """The data of the IDX files in a folder; the training part is always read, for its statistics.
+    """The parts that are asked for of the IDX files in a folder.
 
     Raises:
         UserError: a missing, truncated or unfitting file, by name.
     """
     sources: dict[str, ImageSource | None] = {"train": None, "test": None}
     size = 0
-    for part in ("train", "test") if "test" in parts else ("train",):
+    for part in parts:
         arrays = {}
         for kind in ("images", "labels"):
             path = idx_path(folder, part, kind)

@@ -73,7 +73,7 @@ def load_data(
         dataset = timm_data(name, image_size or default_image_size, parts, workers=workers, on_bad_image=on_bad_image)
     else:
         raise UserError(f"--data {name}: unknown, and no folder of that name; accepted are {ACCEPTED}")
-    train, test = dataset.train, dataset.test
+    train, test = dataset.train if "train" in parts else None, dataset.test if "test" in parts else None
     if train is not None:
         if max_images is not None:
             train = _subset(train, class_balanced_subset(train.labels, max_images, seed))
@@ -85,11 +85,7 @@ def load_data(
     if train is not None:
         mean, std = _statistics(train)
         dataset = replace(dataset, mean=mean, std=std)
-    return replace(
-        dataset,
-        train=train if "train" in parts else None,
-        test=test if "test" in parts else None,
-    )
+    return replace(dataset, train=train, test=test)
 
 
 class _Subset:

@@ -26,7 +26,8 @@ class Precision:
     """
 
     def __init__(self, name: str = "fp32", device: torch.device | None = None) -> None:
-        self._device_type = device.type if device else "cpu"
+        self._device = device or torch.device("cpu")
+        self._device_type = self._device.type
         if name == "fp16" and self._device_type == "cpu":
             raise UserError("--precision fp16: is for a CUDA device; on a processor fp32 or bf16 is accepted")
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
@@ -55,6 +56,9 @@ class Precision:
             parameters: whose gradients there are.
             gradient_norm: the gradients are scaled down to this norm.
         """
+        if self._scaler.is_enabled():
+            # A process that had no backward pass, and is given the sum of the others' gradients, has no scale yet.
+            self._scaler.scale(torch.zeros((), device=self._device))
         self._scaler.unscale_(optimizer)
         if gradient_norm is not None:
             nn.utils.clip_grad_norm_(parameters, gradient_norm)

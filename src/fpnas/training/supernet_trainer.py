@@ -32,8 +32,8 @@ class SuperNetTrainer:
         gradient_norm: gradients are scaled down to this norm; a rarely drawn slice can have a wild one.
         precision: of the forward passes; float32 when left out.
         processes: of the run. Batches are this process's share, unless they split by samples.
-        by_samples: whether processes split the sampled architectures and are given whole batches; where there is but
-            one architecture they split its images all the same.
+        by_samples: whether processes split the sampled architectures and are given whole batches; where but one
+            is trained they split its images all the same.
 
     Attributes:
         forward_passes, backward_passes: architectures evaluated without, and trained with, a gradient, by all

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import os
 from typing import Any
 
 import torch
@@ -66,9 +67,17 @@ def _create(name: str, part: str) -> Any:
 
     cache = download_folder() / "timm"
     cache.mkdir(parents=True, exist_ok=True)
-    split = "train" if part == "train" else "validation"
-    # Training in timm's sense would shuffle and repeat the data that are read in sequence.
-    return create_dataset(name, root=str(cache), split=split, download=True, is_training=False)
+    prefix, _, rest = name.partition("/")
+    # Shards are where their name says; what else timm knows it downloads, or finds in the cache.
+    root = os.path.expanduser(rest) if prefix == "wds" else str(cache)
+    failures = []
+    for split in ("train",) if part == "train" else ("validation", "test"):
+        try:
+            # Training in timm's sense would shuffle and repeat the data that are read in sequence.
+            return create_dataset(name, root=root, split=split, download=True, is_training=False)
+        except Exception as error:  # the hub's data sets have splits of any name; of every kind, as in `timm_data`
+            failures.append(error)
+    raise failures[0]
 
 
 def _class_names(found: Any, source: ImageSource) -> tuple[str, ...]:
