@@ -208,7 +208,7 @@ MISTAKES = [
     (
         "max = 1.5, step = 0.5 }\nchannels = [32, 40]",
         "max = 16.5, step = 0.5 }\nchannels = [32, 4096]",
-        ["group 2", "expansion = 16.5", "of 4096 channels that is 67584", "at most 65536"],
+        ["group deep", "expansion = 16.5", "of 4096 channels that is 67584", "at most 65536"],
     ),
     ("repeat = 3", "repeat = 0", ["group 2", "repeat = 0"]),
     ("repeat = 3\n", "", ["group 2", "repeat", "missing"]),

@@ -1,4 +1,4 @@
-"""The most probable architectures within a cost budget, found exactly.
+"""The most probable architecture within a cost budget, found exactly.
 
 Groups are independent and the cost adds up over groups, but a group's cost also depends on the channels of
 the group before. So this is a shortest path under a limit on cost, in a graph with one layer per group and
@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fpnas.constrained_paths import best_paths
+from fpnas.constrained_paths import best_path
 from fpnas.distribution import Distribution
 from fpnas.errors import UserError
-from fpnas.lagrangian import Layer, extreme_costs
+from fpnas.lagrangian import Layer, cheapest_costs
 
 __all__ = ["AdditiveCost", "Derived", "most_probable_within"]
 
@@ -48,29 +48,20 @@ class Derived(NamedTuple):
     log_prob: float
 
 
-def most_probable_within(
-    distribution: Distribution, table: AdditiveCost, target: int, *, count: int = 1, minimum: int = 0
-) -> list[Derived]:
-    """The most probable architectures whose cost is at most a target, exactly.
+def most_probable_within(distribution: Distribution, table: AdditiveCost, target: int) -> Derived:
+    """The most probable architecture whose cost is at most a target, exactly.
 
     Args:
         distribution: over the space that the table is for; architectures of probability 0 don't count.
         table: an additive cost.
         target: largest cost, in the table's unit.
-        count: how many architectures at most.
-        minimum: smallest cost, in the table's unit.
 
     Returns:
-        Up to `count` distinct architectures, the most probable first. Of equally probable ones, those of the
-        lowest cost and then the lowest index come first. Only where a `minimum` excludes some of them, which
-        of the others are returned is deterministic but not by cost: that would be a subset-sum problem.
+        The architecture; of equally probable ones that of the lowest cost, and then of the lowest index.
 
     Raises:
-        UserError: nothing fits, with the smallest reachable cost, or the range of costs is too narrow.
-        ValueError: a count below 1.
+        UserError: nothing fits; it names the smallest reachable cost.
     """
-    if count < 1:
-        raise ValueError(f"count {count}: at least 1 is expected")
     layers = []
     for group, log_prob_J in enumerate(distribution.group_log_probs()):
         values = log_prob_J.detach().numpy()
@@ -84,23 +75,12 @@ def most_probable_within(
             )
         )
     last, prefix = table.head, int(table.prefix_cost)
-    smallest = prefix + int(extreme_costs(layers, last, np.min)[0][0])
-    largest = prefix + int(extreme_costs(layers, last, np.max)[0][0])
+    smallest = prefix + int(cheapest_costs(layers, last)[0][0])
     if target < smallest:
         raise UserError(f"target {target}: the smallest reachable cost is {smallest}")
-    if minimum > min(target, largest):
-        raise UserError(f"minimum {minimum}: it is above the target {target} or the largest reachable cost {largest}")
-    paths = best_paths(layers, last, int(target) - prefix, int(minimum) - prefix, count)
-    if not paths:
-        reachable = f"the smallest reachable cost is {smallest}"
-        raise UserError(f"target {target}, minimum {minimum}: no architecture costs that, {reachable}")
-    cardinalities = distribution.cardinalities
-    indices_KGV = torch.tensor(
-        [[np.unravel_index(j, row) for j, row in zip(path.elements, cardinalities, strict=True)] for path in paths]
-    )
+    path = best_path(layers, last, int(target) - prefix)
+    pairs = zip(path.elements, distribution.cardinalities, strict=True)
+    indices_GV = torch.tensor([np.unravel_index(element, row) for element, row in pairs])
     with torch.no_grad():
-        log_prob_K = distribution.log_prob(indices_KGV).tolist()
-    return [
-        Derived(indices, path.cost + prefix, log_prob)
-        for indices, path, log_prob in zip(indices_KGV, paths, log_prob_K, strict=True)
-    ]
+        log_prob = distribution.log_prob(indices_GV[None]).item()
+    return Derived(indices_GV, path.cost + prefix, log_prob)

@@ -95,7 +95,7 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         raise UserError(f"run {path}: its budget is {budget}; --target-macs, in multiply-adds, is needed")
     target = parse_quantity(given, "--target-macs")
     costs = budget_table(space, target, given=f"--target-macs {given}", **data)
-    (best,) = most_probable_within(distribution, costs, target)
+    best = most_probable_within(distribution, costs, target)
     architecture = Architecture.of(best.indices)
     network_path = output or run.network_path
     architecture_path = run.architecture_path

@@ -1,19 +1,18 @@
 """Bounds for paths through a layered graph under a limit on their cost: Viterbi passes.
 
 With a multiplier x >= 0, the least regret + x * (cost - highest) over all paths, of any cost, is at most
-the regret of any path that costs at most `highest`. The same, with x <= 0, for a cost of at least `lowest`.
+the regret of any path that costs at most `highest`.
 
 Shapes: J elements of a layer, P states before it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Integers", "Layer", "best_multiplier", "extreme_costs", "values_before", "viterbi"]
+__all__ = ["Floats", "Integers", "Layer", "best_multiplier", "cheapest_costs", "values_before", "viterbi"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -36,20 +35,19 @@ class Layer:
     state: Integers
 
 
-def extreme_costs(layers: Sequence[Layer], last: Integers, extreme: Callable[..., Any]) -> list[Integers]:
-    """Smallest or largest cost (`extreme` is `np.min` or `np.max`) from every layer's states to the end.
+def cheapest_costs(layers: Sequence[Layer], last: Integers) -> list[Integers]:
+    """The smallest cost from every layer's states to the end.
 
     Args:
         layers: the graph.
         last: cost of ending in each state of the last layer.
-        extreme: the reduction.
 
     Returns:
         One array (P,) per layer, then `last`.
     """
     values = [last]
     for layer in reversed(layers):
-        values.append(extreme(layer.cost + values[-1][layer.state], axis=1))
+        values.append((layer.cost + values[-1][layer.state]).min(axis=1))
     return values[::-1]
 
 
@@ -59,7 +57,7 @@ def viterbi(
     """The path of least regret_weight * regret + weight * cost.
 
     Returns:
-        Its regret, its cost, and the least such sum from the states of every layer, as in `extreme_costs`.
+        Its regret, its cost, and the least such sum from the states of every layer, as in `cheapest_costs`.
     """
     values: list[Floats] = [np.asarray(weight * last, dtype=np.float64)]
     regret, cost = np.zeros(len(last)), last
@@ -73,24 +71,20 @@ def viterbi(
     return float(regret[0]), int(cost[0]), values[::-1]
 
 
-def best_multiplier(layers: Sequence[Layer], last: Integers, highest: int, lowest: int) -> tuple[float, float]:
+def best_multiplier(layers: Sequence[Layer], last: Integers, highest: int) -> tuple[float, float]:
     """The multiplier with the highest Lagrangian bound on the regret, and that bound.
 
     Args:
         layers: the graph.
         last: cost of ending in each state of the last layer.
-        highest, lowest: range of the total cost; `highest` is reachable from below, `lowest` from above.
+        highest: limit of the total cost, which some path meets.
 
     Returns:
-        The multiplier, non-negative for `highest` and non-positive for `lowest`, and the bound.
+        The multiplier, non-negative, and the bound.
     """
-    _, cost, _ = viterbi(layers, last, 0.0)
-    if lowest <= cost <= highest:
-        return 0.0, 0.0
-    # A path below `lowest` is a path above `highest` once all costs are negated.
-    sign, limit = (1, highest) if cost > highest else (-1, -lowest)
-    layers, last = [replace(layer, cost=sign * layer.cost) for layer in layers], sign * last
     outside = viterbi(layers, last, 0.0)[:2]
+    if outside[1] <= highest:
+        return 0.0, 0.0
     inside = viterbi(layers, last, 1.0, regret_weight=0.0)[:2]
     # Walk along the convex hull of (cost, regret) to the edge that crosses the limit.
     while True:
@@ -98,8 +92,8 @@ def best_multiplier(layers: Sequence[Layer], last: Integers, highest: int, lowes
         regret, cost, _ = viterbi(layers, last, multiplier)
         gain = outside[0] + multiplier * outside[1] - (regret + multiplier * cost)
         if gain <= 1e-9 * (1.0 + outside[0]) or (regret, cost) in (inside, outside):
-            return sign * multiplier, outside[0] + multiplier * (outside[1] - limit)
-        if cost <= limit:
+            return multiplier, outside[0] + multiplier * (outside[1] - highest)
+        if cost <= highest:
             inside = (regret, cost)
         else:
             outside = (regret, cost)

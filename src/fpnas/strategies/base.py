@@ -136,4 +136,4 @@ class Strategy(Protocol):
 
 def most_probable(distribution: Distribution, tools: DeriveTools) -> Tensor:
     """The most probable architecture within the budget: indices (G, V)."""
-    return most_probable_within(distribution, tools.costs, tools.target)[0].indices
+    return most_probable_within(distribution, tools.costs, tools.target).indices

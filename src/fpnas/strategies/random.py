@@ -52,8 +52,7 @@ class RandomSearch:
         within_KGV = indices_KGV[tools.costs.cost(indices_KGV) <= tools.target]
         if len(within_KGV):
             return within_KGV
-        (cheapest,) = most_probable_within(self.distribution, tools.costs, tools.target)
-        return cheapest.indices[None]
+        return most_probable_within(self.distribution, tools.costs, tools.target).indices[None]
 
     def _draw(self, tools: StepTools | DeriveTools, number: int) -> Tensor:
         low, high = self.budget_floor * tools.target, tools.target
