@@ -179,6 +179,10 @@ def test_a_training_that_ends_early(train_run: Path, tmp_path: Path) -> None:
     ]
     unmeasured = train_to(tmp_path, "rarely", ends_at(44, "epoch"), evaluate_every=5)
     assert (unmeasured.top1, unmeasured.images, unmeasured.raw_top1) == (result.top1, result.images, result.raw_top1)
+    alone = train_to(tmp_path, "rarely, no average", ends_at(44, "epoch"), evaluate_every=5, ema_decay=0.0)
+    assert alone.raw_top1 == alone.top1 > 0
+    # The card says how long it was in the end.
+    assert result.epochs == 2 and "- `epochs`: 2" in (tmp_path / "run" / "README.md").read_text()
     again = train_to(tmp_path, "run", pytest.fail, resume=True)
     # What a training was wrong about is in its folder, and not read again.
     assert replace(again, network=result.network, mistakes=result.mistakes) == result

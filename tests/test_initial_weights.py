@@ -15,13 +15,19 @@ from fpnas.architecture import architecture_from_json
 from fpnas.builtin_files import find_network
 from fpnas.errors import UserError
 from fpnas.files import read_json
-from fpnas.initial_weights import architecture_of, starting_network, weights_from_model, weights_from_search
+from fpnas.initial_weights import (
+    architecture_of,
+    fitted_slices,
+    slices_of_search,
+    starting_network,
+    weights_from_model,
+)
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
 from fpnas.nn.network import build_network
 from fpnas.nn.supernet import SuperNet
 from fpnas.runtime.metrics import read_metrics
-from fpnas.runtime.weights import load_weights
+from fpnas.runtime.weights import digest_of, load_weights
 from fpnas.space_file import load_space
 from fpnas.train import run_train, train
 from fpnas.training.load import load_data
@@ -49,7 +55,7 @@ def test_the_architecture_of_a_network(search_run: Path, searched: NetworkSpec) 
 def test_the_slices_of_a_search_give_the_supernet_s_logits(search_run: Path, searched: NetworkSpec) -> None:
     space = load_space(search_run / "space.toml")
     network = build_network(searched).eval()
-    network.load_state_dict(weights_from_search(search_run, searched, network.state_dict()))
+    network.load_state_dict(fitted_slices(slices_of_search(search_run, searched), network.state_dict()))
     tensors, _ = load_weights(search_run / "checkpoints" / "final.safetensors", "state")
     supernet = SuperNet(space, 1, 10)
     shared = {name[9:]: value for name, value in tensors.items() if name.startswith("supernet.")}
@@ -64,7 +70,7 @@ def test_the_slices_of_a_search_give_the_supernet_s_logits(search_run: Path, sea
 
 def test_convolutions_of_a_search_are_as_long_as_fresh_ones(search_run: Path, searched: NetworkSpec) -> None:
     fresh = build_network(searched).state_dict()
-    weights = weights_from_search(search_run, searched, fresh)
+    weights = fitted_slices(slices_of_search(search_run, searched), fresh)
     normed = [name for name in weights if name.endswith("conv.weight")]
     assert len(normed) > 5
     for name in normed:
@@ -74,14 +80,15 @@ def test_convolutions_of_a_search_are_as_long_as_fresh_ones(search_run: Path, se
 
 def test_a_classifier_of_other_classes_is_left_out(search_run: Path, searched: NetworkSpec) -> None:
     fewer = replace(searched, num_classes=4)
-    weights = weights_from_search(search_run, fewer, build_network(fewer).state_dict())
+    weights = fitted_slices(slices_of_search(search_run, fewer), build_network(fewer).state_dict())
     assert "stem.conv.weight" in weights and not [name for name in weights if name.startswith("classifier")]
 
 
 def test_a_search_among_grey_images_gives_a_network_of_colours(search_run: Path, searched: NetworkSpec) -> None:
     colour = replace(searched, in_channels=3)
     grey, coloured = (
-        weights_from_search(search_run, spec, build_network(spec).state_dict()) for spec in (searched, colour)
+        fitted_slices(slices_of_search(search_run, spec), build_network(spec).state_dict())
+        for spec in (searched, colour)
     )
     assert grey.keys() == coloured.keys()
     summed, single = coloured["stem.conv.weight"].sum(1, keepdim=True), grey["stem.conv.weight"]
@@ -91,9 +98,9 @@ def test_a_search_among_grey_images_gives_a_network_of_colours(search_run: Path,
 def test_networks_that_a_search_has_no_weights_for(search_run: Path, train_run: Path, searched: NetworkSpec) -> None:
     foreign = load_network(find_network("fbnetv2-f1"))
     with pytest.raises(UserError, match="is not of the space tiny"):
-        weights_from_search(search_run, foreign, build_network(foreign).state_dict())
+        slices_of_search(search_run, foreign)
     with pytest.raises(UserError, match="search run is expected"):
-        weights_from_search(train_run, searched, {})
+        slices_of_search(train_run, searched)
 
 
 def test_a_training_from_a_search_starts_ahead(search_run: Path, tmp_path: Path) -> None:
@@ -109,7 +116,8 @@ def test_a_training_from_a_search_starts_ahead(search_run: Path, tmp_path: Path)
 def test_statistics_come_from_batches_of_equal_size(
     search_run: Path, searched: NetworkSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Of batches of 40, 81 images leave a single one, which has no variance where a map is of one pixel.
+    # Of batches of 40, 81 images leave a single one, which has no variance where a map is of one pixel; so do batches
+    # of two.
     sizes: list[int] = []
     monkeypatch.setattr(
         "fpnas.initial_weights.recalibrate_batch_norm", lambda network, batches: sizes.extend(map(len, batches))
@@ -117,6 +125,9 @@ def test_statistics_come_from_batches_of_equal_size(
     config = train_config(Path(), from_search=search_run, batch_size=40)
     starting_network(searched, load_data("digits", max_images=81), config)
     assert sizes == [27, 27, 27]
+    sizes.clear()
+    starting_network(searched, load_data("digits", max_images=81), replace(config, batch_size=2))
+    assert sum(sizes) == 81 and min(sizes) >= 2
 
 
 def test_fine_tuning_starts_from_the_model(train_run: Path, tmp_path: Path) -> None:
@@ -133,7 +144,7 @@ def test_fine_tuning_starts_from_the_model(train_run: Path, tmp_path: Path) -> N
 
 
 def test_a_start_is_known_by_what_was_given(search_run: Path, searched: NetworkSpec, tmp_path: Path) -> None:
-    """Statistics are measured anew whenever a run goes on: on another device or by other threads with other last bits.
+    """What is computed from it has other last bits on another machine, or by other threads, where a run may go on.
 
     Nothing about them is random, and whoever calls keeps their own random numbers.
     """
@@ -150,6 +161,8 @@ def test_a_start_is_known_by_what_was_given(search_run: Path, searched: NetworkS
     other, known = starting_network(searched, data, replace(config, batch_size=50))
     assert known == identity
     assert not torch.equal(other.state_dict()["stem.norm.running_var"], state["stem.norm.running_var"])
+    given = slices_of_search(search_run, searched)
+    assert identity == {"the weights to start from": digest_of(given.values())[:16]}
 
 
 def test_weights_of_other_blocks(train_run: Path, tmp_path: Path) -> None:

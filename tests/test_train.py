@@ -158,18 +158,23 @@ def test_what_is_refused_leaves_nothing(tmp_path: Path, changed: dict) -> None:
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("changed", [{"teacher": "no_such_model"}, {"auto_augment": "no-such-policy"}])
-def test_teachers_and_policies_that_are_none_are_refused_before_any_image_is_loaded(
-    tmp_path: Path, changed: dict
-) -> None:
-    with pytest.raises(UserError, match=r"no.such"):
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"teacher": "no_such_model"}, "--teacher no_such_model"),
+        ({"auto_augment": "no-such-policy"}, "no-such-policy"),
+        ({"from_search": Path("no such run")}, "run no such run: no such directory"),
+        ({"image_size": 3}, "image size 3: .* at least 4 pixels"),
+    ],
+)
+def test_what_is_refused_before_any_image_is_loaded(tmp_path: Path, changed: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         run_train(network_file(tmp_path), train_config(tmp_path / "run", data="missing data", **changed))
 
 
-def test_strides_too_large_for_the_images_name_the_size(tmp_path: Path) -> None:
-    file = network_file(tmp_path)
-    with pytest.raises(UserError, match=r"image size 3: .* at least 4 pixels"):
-        run_train(file, train_config(tmp_path / "run", image_size=3))
+def test_a_model_folder_does_not_start_from_a_search(train_run: Path, search_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--from-search: the network has weights of its own"):
+        run_train(train_run, train_config(tmp_path / "run", data="missing data", from_search=search_run))
 
 
 def test_an_occupied_directory_is_refused(train_run: Path, tmp_path: Path) -> None:

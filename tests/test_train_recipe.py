@@ -16,6 +16,7 @@ from fpnas.errors import UserError
 from fpnas.model_folder import load
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
+from fpnas.runtime.checkpoint import Checkpoints
 from fpnas.runtime.metrics import read_metrics
 from fpnas.train import TrainResult, train
 from fpnas.train_config import TrainConfig
@@ -180,6 +181,15 @@ def test_a_training_that_diverged_left_no_result(spec: NetworkSpec, data: DataSe
     assert read_metrics(tmp_path / "run" / "metrics.jsonl") == []
     with pytest.raises(UserError, match="a finished fpnas train is expected"):
         load(tmp_path / "run")
+    # A checkpoint is due after every step: none is written of weights that are lost.
+    often = replace(config, output=tmp_path / "often", checkpoint_every=0.0)
+    with pytest.raises(
+        FloatingPointError, match=r"step \d+: the loss is .* is the last checkpoint; a new run"
+    ) as failure:
+        train(spec, repeated, often, write=True)
+    kept = list(Checkpoints(tmp_path / "often" / "checkpoints", "train").whole([]))
+    assert len(kept) == 2 and all(checkpoint.state["loss_sum"].isfinite() for checkpoint in kept)
+    assert str(failure.value).startswith(f"step {kept[0].step}: ")
 
 
 def _repeated(data: DataSet, times: int) -> tuple[Tensor, Tensor]:

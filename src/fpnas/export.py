@@ -28,9 +28,8 @@ from fpnas.model_folder import CARD_NAME, TrainedModel, check_finite, load, save
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
 from fpnas.run_options import EXPORT_FORMATS
 from fpnas.runtime.run_directory import CONFIG_FILE, RunDirectory
-from fpnas.runtime.setup import generator_for
 from fpnas.training.augment import normalise
-from fpnas.training.batches import iterate
+from fpnas.training.batches import iterate, spread
 from fpnas.training.data import DataSet
 from fpnas.training.load import load_data
 
@@ -97,11 +96,12 @@ def export_model(
     if format == "folder":
         check_output_place(output)
         RunDirectory.check_free(output)
-        dataset = None if data is None else _images_of(source, model, data, workers)
-        return _write_folder(Path(source), model, output, *_images_to_compare(model, dataset, workers))
+        images, labels = _random_images(model), None
+        if data is not None:
+            _, images, labels = _images_of(source, model, data, workers)
+        return _write_folder(Path(source), model, output, images, labels)
     check_output_file(output)
-    dataset = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
-    images, labels = _images_to_compare(model, dataset, workers)
+    dataset, images, labels = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
     # Two images: a batch of one would be taken for a constant.
     example = images[:1].expand(2, -1, -1, -1).contiguous()
     if format == "torch":
@@ -141,24 +141,28 @@ def _check_parity(format: str, compared: _Compared) -> None:
 
 def _images_of(
     source: str | os.PathLike[str], model: TrainedModel, data: str | None, workers: int, *, needs_training: bool = False
-) -> DataSet | None:
-    """The data set to compare by, or None where a folder says nothing of its data, or a run's are gone."""
+) -> tuple[DataSet | None, Tensor, Tensor | None]:
+    """The data set to compare by, normalised images of its test and their labels.
+
+    Random images without labels where a folder says nothing of its data, or a run's are gone.
+    """
     is_run = what_is_at(Path(source) / CONFIG_FILE, "run") == "file"
     config = RunDirectory.open(source, "train").config if is_run else {}
     name = data or config.get("data")
     if name is None:
         if needs_training:
             raise UserError("--format onnx-int8: is quantised by training images; a model folder alone needs --data")
-        return None
+        return None, _random_images(model), None
     try:
         dataset = load_data(
             str(name),
             image_size=model.preprocess.image_size,
             workers=workers,
-            on_bad_image=str(config.get("on_bad_image", "error")),
+            on_bad_image="skip",  # they are to compare and to quantise by: others will do
             parts=("train", "test") if needs_training else ("test",),
         )
         model.preprocess.check_fits(dataset, str(name))
+        return dataset, *_images_to_compare(model, dataset, workers)
     except UserError as error:
         if data is not None:
             raise
@@ -168,18 +172,20 @@ def _images_of(
                 f"--format onnx-int8: is quantised by training images; {gone}; --data names others"
             ) from None
         tell(f"fpnas: compared on random images: {gone}")
-        return None
-    return dataset
+        return None, _random_images(model), None
 
 
-def _images_to_compare(model: TrainedModel, dataset: DataSet | None, workers: int) -> tuple[Tensor, Tensor | None]:
-    """Normalised images and their labels, or random images without."""
+def _random_images(model: TrainedModel) -> Tensor:
     preprocess = model.preprocess
-    if dataset is None or dataset.test is None:
-        shape = (preprocess.in_channels, preprocess.image_size, preprocess.image_size)
-        return torch.randn(64, *shape, generator=torch.Generator().manual_seed(0)), None
-    count = min(CHECKED_IMAGES, len(dataset.test))
-    indices = torch.linspace(0, len(dataset.test) - 1, count).long()
+    shape = (preprocess.in_channels, preprocess.image_size, preprocess.image_size)
+    return torch.randn(64, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _images_to_compare(model: TrainedModel, dataset: DataSet, workers: int) -> tuple[Tensor, Tensor]:
+    """Normalised test images and their labels."""
+    preprocess = model.preprocess
+    assert dataset.test is not None
+    indices = spread(len(dataset.test), CHECKED_IMAGES)
     batches = [pixels for pixels, _ in iterate(dataset.test, _BATCHES[1], indices, workers=workers)]
     return normalise(torch.cat(batches), preprocess.mean, preprocess.std).contiguous(), dataset.test.labels[indices]
 
@@ -187,12 +193,10 @@ def _images_to_compare(model: TrainedModel, dataset: DataSet | None, workers: in
 def _calibration_batches(model: TrainedModel, dataset: DataSet, workers: int) -> Iterator[np.ndarray]:
     """Training images as they are in use.
 
-    Ranges are averaged over batches, so that each has to have as many images, and of all classes, in whose order images
-    often lie.
+    Ranges are averaged over batches, so that each has to have as many images, and of all classes.
     """
     assert dataset.train is not None
-    indices = torch.linspace(0, len(dataset.train) - 1, min(CALIBRATION_IMAGES, len(dataset.train))).long()
-    indices = indices[torch.randperm(len(indices), generator=generator_for(0, "calibration"))]
+    indices = spread(len(dataset.train), CALIBRATION_IMAGES, shuffled_for="calibration")
     for pixels, _ in iterate(dataset.train, 100, indices, workers=workers, evenly=True):
         yield normalise(pixels, model.preprocess.mean, model.preprocess.std).contiguous().numpy()
 

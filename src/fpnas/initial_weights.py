@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fpnas.architecture import Architecture
 from fpnas.errors import UserError
-from fpnas.finished_search import open_finished_search
+from fpnas.finished_search import FinishedSearch, open_finished_search
 from fpnas.model_folder import TrainedModel
 from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.network import Network, build_network
@@ -22,7 +22,14 @@ from fpnas.training.batches import iterate
 from fpnas.training.data import DataSet
 from fpnas.training.evaluation import recalibrate_batch_norm
 
-__all__ = ["architecture_of", "starting_network", "weights_from_model", "weights_from_search"]
+__all__ = [
+    "architecture_of",
+    "fitted_slices",
+    "network_of_search",
+    "slices_of_search",
+    "starting_network",
+    "weights_from_model",
+]
 
 _FIRST = "stem.conv.weight"
 _IMAGES_FOR_STATISTICS = 5000
@@ -43,31 +50,31 @@ def starting_network(
         The network on its device, and a digest of its weights where they are not fresh.
 
     Raises:
-        UserError: weights from two sources, of other blocks, or of a search that does not fit.
+        UserError: weights of other blocks, or of a search that does not fit.
     """
     device = pick_device(config.device)
     # Whoever calls keeps their own random numbers.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         network = build_network(spec, drop_rate=config.dropout, drop_path_rate=config.drop_path)
-        if initial and config.from_search:
-            raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
         if initial:
+            given = initial.network.state_dict()
             weights = weights_from_model(initial, spec, dataset.class_names)
         elif config.from_search:
-            weights = weights_from_search(config.from_search, spec, network.state_dict())
+            given = slices_of_search(config.from_search, spec)
+            weights = fitted_slices(given, network.state_dict())
         else:
             return network, {}
-    expected, given = (
+    expected, found = (
         {name: value.shape for name, value in tensors.items()} for tensors in (network.state_dict(), weights)
     )
-    strange = sorted(name for name in expected | given if expected.get(name) != given.get(name))
+    strange = sorted(name for name in expected | found if expected.get(name) != found.get(name))
     # The classifier alone may stay as it is.
-    if wrong := [name for name in strange if name in given or not name.startswith("classifier.")]:
+    if wrong := [name for name in strange if name in found or not name.startswith("classifier.")]:
         raise UserError(f"the weights to start from are not of this network: tensor {wrong[0]} is missing or another")
     network.load_state_dict(weights, strict=False)
-    # Of what was given, not of statistics that are measured: their last bits are the device's and the threads'.
-    identity = {"the weights to start from": digest_of(network.state_dict().values())[:16]}
+    # Of what was given, not of what is computed from it: the last bits of that are the machine's and the threads'.
+    identity = {"the weights to start from": digest_of(given.values())[:16]}
     network = network.to(device).to(memory_format=torch.channels_last)
     if config.from_search:
         recalibrate_batch_norm(network, _some_images(dataset, config, device))
@@ -79,7 +86,9 @@ def _some_images(dataset: DataSet, config: TrainConfig, device: torch.device) ->
     source = dataset.train
     assert source is not None
     order = torch.randperm(len(source), generator=generator_for(config.seed, "statistics"))
-    for images, _ in iterate(source, config.batch_size, order[:_IMAGES_FOR_STATISTICS], config.workers, evenly=True):
+    # Batches of two at most may leave a single image, which has no variance where a map is of one pixel.
+    size = max(3, config.batch_size)
+    for images, _ in iterate(source, size, order[:_IMAGES_FOR_STATISTICS], config.workers, evenly=True):
         yield normalise(images, dataset.mean, dataset.std, device)
 
 
@@ -128,33 +137,54 @@ def architecture_of(space: SearchSpace, spec: NetworkSpec) -> Architecture | Non
     return architecture if same else None
 
 
-def weights_from_search(path: Path, spec: NetworkSpec, tensors_to_fit: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The slices of a search's shared weights that a network uses; the classifier where the classes are as many.
-
-    The stem's filters are fitted to another number of channels, as `weights_from_model` does it. Convolutions have the
-    norms of fresh weights. Batch norm statistics are those of many networks and have to be measured anew.
-
-    Args:
-        path: the search's run directory.
-        spec: a network of its space.
-        tensors_to_fit: of the network that is to take them, with fresh weights; what has another shape is left out.
+def network_of_search(path: Path, spec: NetworkSpec) -> tuple[FinishedSearch, Architecture]:
+    """A finished search, and the architecture of its space that a network is.
 
     Raises:
         UserError: no finished search, or a network that is not of its space.
     """
     search = open_finished_search(path, "--from-search")
-    space = search.space
-    architecture = architecture_of(space, spec)
+    architecture = architecture_of(search.space, spec)
     if architecture is None:
-        raise UserError(f"--from-search {path}: network {spec.name} is not of the space {space.name} it searched")
+        raise UserError(
+            f"--from-search {path}: network {spec.name} is not of the space {search.space.name} it searched"
+        )
+    return search, architecture
+
+
+def slices_of_search(path: Path, spec: NetworkSpec) -> dict[str, Tensor]:
+    """The slices of a search's shared weights that a network uses, for the channels and classes of the search.
+
+    Args:
+        path: the search's run directory.
+        spec: a network of its space.
+
+    Raises:
+        UserError: no finished search, or a network that is not of its space.
+    """
+    search, architecture = network_of_search(path, spec)
     supernet = search.supernet()
     classes, channels = supernet.classifier.out_features, supernet.stem.conv.in_channels
-    sliced = resolve(space, architecture, input_size=spec.input_size, in_channels=channels, num_classes=classes)
-    extracted = supernet.extract(sliced).state_dict()
-    if channels != spec.in_channels:
-        extracted[_FIRST] = _adapted(extracted[_FIRST], spec.in_channels)
-    _bring_to_fresh_norms(extracted, tensors_to_fit)
-    return {name: value for name, value in extracted.items() if value.shape == tensors_to_fit[name].shape}
+    sliced = resolve(search.space, architecture, input_size=spec.input_size, in_channels=channels, num_classes=classes)
+    return supernet.extract(sliced).state_dict()
+
+
+def fitted_slices(slices: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Slices of a search as the start of a training; the classifier where the classes are as many.
+
+    The stem's filters are fitted to another number of channels, as `weights_from_model` does it. Convolutions have the
+    norms of fresh weights. Batch norm statistics are those of many networks and have to be measured anew.
+
+    Args:
+        slices: as `slices_of_search` gives them.
+        fresh: the network that is to take them; what has another shape is left out.
+    """
+    tensors = dict(slices)
+    channels = fresh[_FIRST].shape[1]
+    if tensors[_FIRST].shape[1] != channels:
+        tensors[_FIRST] = _adapted(tensors[_FIRST], channels)
+    _bring_to_fresh_norms(tensors, fresh)
+    return {name: value for name, value in tensors.items() if value.shape == fresh[name].shape}
 
 
 def _bring_to_fresh_norms(tensors: dict[str, Tensor], fresh: Mapping[str, Tensor]) -> None:

@@ -84,7 +84,7 @@ On {_plain(data_name)}, by `fpnas train` with these settings:
 ## Use
 
 ```
-pip install FPNAS     # a copy of its repository: it is in no package index
+pip install ./FPNAS     # the folder of a copy of its repository: no package index has it
 fpnas predict FOLDER IMAGE...
 fpnas train FOLDER --data OTHER_IMAGES --learning-rate 0.02 --output RUN     # fine-tune
 fpnas export FOLDER --format onnx --output model.onnx

@@ -10,7 +10,7 @@ from fpnas.builtin_files import builtin_network_names, find_network
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
 from fpnas.files import what_is_at
-from fpnas.initial_weights import starting_network
+from fpnas.initial_weights import network_of_search, starting_network
 from fpnas.model_card import code, last_part
 from fpnas.model_folder import TrainedModel, load
 from fpnas.network_file import load_network, network_to_json
@@ -50,7 +50,7 @@ def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback
     configure_threads(config.threads)
     initial = load(source) if what_is_at(source, "network") == "folder" else None
     spec = initial.network.spec if initial else load_network(source)
-    _check_before_loading(spec, config)
+    _check_before_loading(spec, config, initial)
     check_output(join_processes(pick_device(config.device)), config.output, "train", resume=config.resume)
     dataset = load_data(
         config.data,
@@ -96,6 +96,7 @@ def train(
             under way took more than 7 s after SIGTERM.
         ProcessLost: of several processes, another one has ended.
     """
+    _check_before_loading(spec, config, initial)
     processes = join_processes(pick_device(config.device))
     spec = fit_to_data(spec, dataset)
     network, start_identity = starting_network(spec, dataset, config, initial)
@@ -115,6 +116,7 @@ def train(
             network=trained.model,
             skipped_images=dataset.skipped,
             images=trained.accuracy.images,
+            epochs=loop.epochs_recorded,
             mistakes=trained.mistakes,
         )
 
@@ -146,9 +148,17 @@ def train(
     )
 
 
-def _check_before_loading(spec: NetworkSpec, config: TrainConfig) -> None:
+def _check_before_loading(spec: NetworkSpec, config: TrainConfig, initial: TrainedModel | None) -> None:
     """Raises UserError for what can be known to fail before images are loaded."""
-    Precision(config.precision, pick_device(config.device))  # refuses what the device cannot do
+    device = pick_device(config.device)
+    Precision(config.precision, device)  # refuses what the device cannot do
+    join_processes(device).check_divides(config.batch_size, "--batch-size")
+    if config.image_size is not None:
+        spec.at_input_size(config.image_size)
+    if initial and config.from_search:
+        raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
+    if config.from_search:
+        network_of_search(config.from_search, spec)
     if config.teacher is not None:
         check_teacher(config.teacher)
     if config.auto_augment:

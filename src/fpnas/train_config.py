@@ -59,8 +59,7 @@ class TrainConfig:
             small networks most of the exchange; it is another training then, that depends on the number of processes.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
-        evaluate_every: epochs from one look at the test images to the next. After the last epoch there always is one;
-            the best checkpoint is one of those looked at.
+        evaluate_every: epochs from one look at the test images to the next. After the last epoch there always is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         quiet: no progress on standard error, and no table of the result.
     """

@@ -82,6 +82,11 @@ class TrainLoop:
                 f"--batch-size {config.batch_size}: --mixup and --cutmix work on pairs, in each of {processes.count} "
                 f"processes; a multiple of {2 * processes.count} is accepted"
             )
+        if not config.sync_batch_norm and config.batch_size == processes.count > 1:
+            raise UserError(
+                f"--batch-size {config.batch_size}: with --sync-batch-norm false each of {processes.count} processes "
+                "needs two images or more"
+            )
         self.config = config
         self._processes = processes
         self._dataset = dataset
@@ -126,7 +131,8 @@ class TrainLoop:
         self.epochs_recorded = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes from step to step."""
+        """All that changes from step to step. Raises FloatingPointError when the loss is not finite any more."""
+        self._check_finite()  # or a checkpoint of lost weights would push out the last one that is sound
         return {
             "model": self._model.state_dict(),
             "average": self._average.module.state_dict() if self._average else None,
@@ -162,10 +168,10 @@ class TrainLoop:
         """
 
         def last_measured() -> tuple[Accuracy, Mistakes | None]:
-            raw = self._measured(self._model) if self._average else self._result
             # All processes share this work: one alone would have the others wait for it longer than they may.
             if not self._result.images:  # ended by a callback, after an epoch that was not looked at
                 self._result = self._measured(self._judged)
+            raw = self._measured(self._model) if self._average else self._result
             return raw, self._mistakes() if with_mistakes else None
 
         quiet = self.config.quiet or not self._processes.is_first
@@ -203,10 +209,14 @@ class TrainLoop:
         self._loss_sum += self._processes.sum_(loss.detach().clone())
         if self._average:
             self._average.update(self._model, step=step)
-        checked = (step + 1) % self.steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0
-        if checked and not self._loss_sum.isfinite():
-            raise FloatingPointError(f"the loss is {float(self._loss_sum)} at rate {self._learning_rate(step):g}")
+        if (step + 1) % self.steps_per_epoch == 0 or (step + 1) % _STEPS_BETWEEN_CHECKS == 0:
+            self._check_finite()
         return {}
+
+    def _check_finite(self) -> None:
+        if not self._loss_sum.isfinite():
+            rate = self._optimizer.param_groups[0]["lr"]
+            raise FloatingPointError(f"the loss is {float(self._loss_sum)} at rate {rate:g}")
 
     def _loss(self, inputs: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         loss = F.cross_entropy(logits, targets)

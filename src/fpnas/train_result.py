@@ -16,7 +16,7 @@ from fpnas.training.preprocessing import Preprocessing
 
 __all__ = ["TrainResult", "read_result", "result_figures", "write_result"]
 
-_FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds", "skipped_images", "images")
+_FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds", "skipped_images", "images", "epochs")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class TrainResult:
         seconds: wall time, the evaluations included.
         network: on the processor, in eval mode.
         images: of the test, that the accuracies were measured on.
+        epochs: that were done; fewer than planned where a callback ended the training.
         skipped_images: that could not be read and were left out or replaced, as the first process met them.
         mistakes: on those images, of a training that was written; None where it was read again.
     """
@@ -43,6 +44,7 @@ class TrainResult:
     network: Network
     skipped_images: int = 0
     images: int = 0
+    epochs: int = 0
     mistakes: Mistakes | None = None
 
 
@@ -65,6 +67,7 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
     figures = result_figures(result)
     usual = {field.name: field.default for field in fields(TrainConfig)}
     aside = {*MAY_CHANGE, "data", "license"}
+    done = run.config | {"epochs": result.epochs}
     card = model_card(
         result.network.spec,
         figures,
@@ -72,7 +75,7 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
         class_names=dataset.class_names,
         license=str(run.config["license"]),
         origin=origin,
-        recipe={name: value for name, value in run.config.items() if name not in aside and value != usual.get(name)},
+        recipe={name: value for name, value in done.items() if name not in aside and value != usual.get(name)},
     )
     write_text_atomic(run.path / CARD_NAME, printable(card))
     if result.mistakes is not None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.training.batches import BatchStream, iterate
+from fpnas.training.batches import BatchStream, iterate, spread
 from fpnas.training.data import ImagesInMemory
 
 
@@ -84,6 +84,15 @@ def test_iterate_evenly(images: int, batch_size: int) -> None:
     sizes = [len(labels) for labels in batches]
     assert torch.cat(batches).tolist() == [index % 3 for index in range(images)]
     assert len(sizes) == math.ceil(images / batch_size) and max(sizes) - min(sizes) <= 1 and max(sizes) <= batch_size
+
+
+def test_spread() -> None:
+    assert (
+        spread(10, 4).tolist() == [0, 3, 6, 9] and spread(3, 10).tolist() == [0, 1, 2] and spread(5, 1).tolist() == [0]
+    )
+    shuffled = spread(1000, 100, shuffled_for="a test")
+    assert not torch.equal(shuffled, spread(1000, 100)) and torch.equal(shuffled.sort().values, spread(1000, 100))
+    assert torch.equal(shuffled, spread(1000, 100, shuffled_for="a test"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -87,7 +87,10 @@ def test_recalibration_draws_nothing() -> None:
     spec = uniform_specs(load_space("tiny"), 1, seed=4)[0]
     torch.manual_seed(0)
     plain, dropping = build_network(spec), build_network(spec, drop_rate=0.5, drop_path_rate=0.5)
-    assert [layer for layer in dropping.modules() if isinstance(layer, DropPath)]
+    number = len(spec.blocks)
+    rates = [(index, getattr(block, "drop_path", None)) for index, block in enumerate(dropping.blocks, start=1)]
+    dropped = [(index, layer.drop_prob) for index, layer in rates if isinstance(layer, DropPath)]
+    assert dropped and all(rate == pytest.approx(0.5 * index / number) for index, rate in dropped)
     dropping.load_state_dict(plain.state_dict())
     batches = [images for images, _ in batches_of(20)]
     recalibrate_batch_norm(plain, batches)

@@ -83,7 +83,7 @@ class Network(nn.Module):
     Args:
         spec: the network; kept as `self.spec`.
         drop_rate: of the classifier's inputs, in training.
-        drop_path_rate: of stochastic depth at the last block, in training; it rises to it from 0 at the first.
+        drop_path_rate: of stochastic depth at the last block, in training; at the i-th of n blocks it is i/n of that.
     """
 
     def __init__(self, spec: NetworkSpec, *, drop_rate: float = 0.0, drop_path_rate: float = 0.0) -> None:

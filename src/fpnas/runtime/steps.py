@@ -38,7 +38,7 @@ class Stepwise(Protocol):
         ...
 
     def state_dict(self) -> Mapping[str, Any]:
-        """All that changes from step to step."""
+        """All that changes from step to step. May raise FloatingPointError, as `step`."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -67,14 +67,14 @@ def run_steps(loop: Stepwise, keeper: RunKeeper, conclude: Callable[[], Result],
         for step in keeper.steps_left():
             try:
                 figures = loop.step(step)
+                if figures:
+                    keeper.record({"step": step, **figures})
+                if epoch and (step + 1) % epoch == 0:
+                    loop.end_epoch(step, keeper, progress)
+                else:
+                    progress.update(step + 1)
+                    keeper.step_done(step + 1, loop.state_dict)
             except FloatingPointError as error:
                 raise FloatingPointError(f"step {step}: {error}; {keeper.way_back}") from None
-            if figures:
-                keeper.record({"step": step, **figures})
-            if epoch and (step + 1) % epoch == 0:
-                loop.end_epoch(step, keeper, progress)
-            else:
-                progress.update(step + 1)
-                keeper.step_done(step + 1, loop.state_dict)
         with keeper.interruptible(keeper.steps_done, loop.state_dict):
             return conclude()

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fpnas.errors import UserError
 from fpnas.runtime.processes import WHOLE, Share
+from fpnas.runtime.setup import generator_for
 from fpnas.training.data import ImageSource
 
-__all__ = ["Batch", "BatchStream", "iterate"]
+__all__ = ["Batch", "BatchStream", "iterate", "spread"]
 
 Batch = tuple[Tensor, Tensor]
 
@@ -72,6 +73,21 @@ def iterate(
     number = max(1, math.ceil(len(indices) / batch_size))
     batches = indices.tensor_split(number) if evenly else indices.split(batch_size)
     return _batches(source, enumerate(batches[share.index :: share.count]), workers)
+
+
+def spread(count: int, most: int, *, shuffled_for: str | None = None) -> Tensor:
+    """Indices spread over all of `count`, `most` of them at most.
+
+    Args:
+        count: how many there are.
+        most: how many are wanted.
+        shuffled_for: a purpose; with one they are in an order that it decides, the same at every call. Images often
+            lie in order of their classes.
+    """
+    indices = torch.linspace(0, count - 1, min(count, most)).long()
+    if shuffled_for is None:
+        return indices
+    return indices[torch.randperm(len(indices), generator=generator_for(0, shuffled_for))]
 
 
 def _passes(

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from fpnas.errors import UserError
 from fpnas.training import folders
-from fpnas.training.batches import iterate
+from fpnas.training.batches import iterate, spread
 from fpnas.training.class_balance import class_balanced_subset
 from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, usual_shift
@@ -148,6 +148,8 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
 
 
 def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
+    if len(indices) == len(source):  # class folders are cut before they are read
+        return source
     if isinstance(source, ImagesInMemory):
         return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped)
     assert isinstance(source, StreamedImages), source
@@ -156,8 +158,7 @@ def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
 
 def _statistics(source: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation per channel, scale 0 to 1, over a spread of the images."""
-    count = min(len(source), _STATISTICS_SAMPLE if source.in_memory else _STREAMED_STATISTICS_SAMPLE)
-    indices = torch.linspace(0, len(source) - 1, count).long()
+    indices = spread(len(source), _STATISTICS_SAMPLE if source.in_memory else _STREAMED_STATISTICS_SAMPLE)
     pixels = 0
     total = squares = torch.zeros((), dtype=torch.int64)
     # In pieces of whole numbers: exact, and thousands of large images in float64 would take gigabytes.

@@ -9,7 +9,7 @@ from torch import Tensor
 from fpnas.runtime.processes import WHOLE, Share
 from fpnas.runtime.setup import generator_for
 from fpnas.training.augment import Augment, normalise, to_device
-from fpnas.training.batches import Batch, BatchStream, iterate
+from fpnas.training.batches import Batch, BatchStream, iterate, spread
 from fpnas.training.class_balance import class_balanced_halves
 from fpnas.training.data import DataSet
 from fpnas.training.evaluation import JUDGED_BATCH
@@ -131,8 +131,7 @@ class SearchImages:
         return self._spread(self.architecture_half, FEW_IMAGES if few else JUDGED_IMAGES, JUDGED_BATCH, share)
 
     def _spread(self, half: Tensor, count: int, batch_size: int, share: Share = WHOLE) -> Iterator[Batch]:
-        chosen = half[torch.linspace(0, len(half) - 1, min(len(half), count)).long()]
-        # Images often lie in order of their classes, and a batch of one class has statistics of its own.
-        chosen = chosen[torch.randperm(len(chosen), generator=generator_for(0, "spread"))]
+        # Shuffled: a batch of one class has statistics of its own.
+        chosen = half[spread(len(half), count, shuffled_for="spread")]
         for images, labels in iterate(self._source, batch_size, chosen, self._workers, share, evenly=True):
             yield self._deliver(images, labels)
