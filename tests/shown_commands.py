@@ -89,8 +89,11 @@ def check_command(words: list[str]) -> None:
     elif program == "srun":
         check_command(arguments[arguments.index("torchrun") :])
     elif program == "make":
-        targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        assert arguments and set(arguments) <= set(targets), f"{words}: no target of the Makefile"
+        makefile = (ROOT / "Makefile").read_text()
+        targets = re.findall(r"^(\w+):", makefile, re.MULTILINE)
+        variables = re.findall(r"^(\w+) \?=", makefile, re.MULTILINE)
+        known = {word for word in arguments if word in targets or word.partition("=")[0] in variables}
+        assert arguments and set(arguments) <= known, f"{words}: no target or variable of the Makefile"
     elif program == "python":
         script = Path(arguments[0])
         assert (ROOT / script).is_file(), f"{words}: no such script"
