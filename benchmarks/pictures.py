@@ -83,6 +83,29 @@ def strategies_in_small(rows: list[Row]) -> Figure:
     return drawing
 
 
+def fixed_and_adaptive(rows: list[Row]) -> Figure:
+    """The paper's Fig. 3: fixed numbers of samples against numbers in proportion to the entropy, search seed 0."""
+    drawing, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
+    for strategy, values, usual, colours in (
+        ("parsec", ("4", "8", "14"), "14", plt.get_cmap("Oranges")),
+        ("fp-nas-paper", ("1/16", "1/8", "1/4", "1/2"), "1/4", plt.get_cmap("Blues")),
+    ):
+        for place, value in enumerate(values):
+            named = ("strategies", strategy) if value == usual else ("samples", f"{strategy}-{value}")
+            found = [row for row in rows if (row["experiment"], row["variant"], row["seed"]) == (*named, 0)]
+            for row in found:
+                look = {"color": colours(0.4 + 0.6 * place / len(values)), "label": f"{strategy}, {value}"}
+                epochs = range(1, len(row["entropies"]) + 1)
+                axes[0].plot(epochs, row["entropies"], **look)
+                axes[1].plot(epochs, [drawn / 1000 for drawn in row["samples_by_epoch"]], **look)
+                axes[2].plot(row["samples"] / 1000, statistics.mean(row["top1"]), "o", **look)
+    axes[0].set(xlabel="epoch", ylabel="entropy, nats", ylim=(0, None))
+    axes[1].set(xlabel="epoch", ylabel="architectures drawn, thousands", ylim=(0, None))
+    axes[2].set(xlabel="architectures drawn, thousands", ylabel="test top-1 of what was found, %", xlim=(0, None))
+    axes[2].legend(fontsize="x-small")
+    return drawing
+
+
 def cost_by_entropy(rows: list[Row]) -> Figure:
     """What searches of the default strategy cost over the nats of their spaces, all of the same number of steps."""
     searched = [row for row in rows if row["experiment"] in ("fine", "spaces")]
@@ -172,6 +195,7 @@ def main() -> None:
         drawings = {
             "entropy": entropy_and_samples(rows),
             "strategies": strategies_in_small(read_searches()),
+            "samples": fixed_and_adaptive(read_searches()),
             "spaces": cost_by_entropy(read_searches()),
             "table": found_among_random(rows),
             "probabilities": probabilities(run),
