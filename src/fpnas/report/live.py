@@ -119,6 +119,8 @@ def serve(paths: Sequence[Path], port: int = 0) -> None:
         loop.start()
         try:
             tell(f"fpnas: http://{_ADDRESS}:{server.server_port}/ shows the report; Ctrl-C ends it")
-            loop.join()
+            # An interrupt that comes just before a wait without an end is not seen until the next one.
+            while loop.is_alive():
+                loop.join(1.0)
         finally:
             server.shutdown()
