@@ -17,7 +17,8 @@ from refusals import image_folder, tree
 
 from fpnas import export, int8
 from fpnas.errors import UserError
-from fpnas.export import _calibration_batches, export_model
+from fpnas.export import export_model
+from fpnas.export_images import calibration_batches
 from fpnas.model_folder import TrainedModel, load, save_model
 from fpnas.network_file import load_network
 from fpnas.network_spec import NetworkSpec
@@ -247,12 +248,12 @@ def test_ranges_are_taken_from_batches_of_all_classes(train_run: Path) -> None:
     labels = torch.arange(10).repeat_interleave(150)
     images = (20 * labels).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
     dataset = replace(load_data("digits"), train=ImagesInMemory(images, labels))
-    batches = list(_calibration_batches(load(train_run), dataset, 0))
+    batches = list(calibration_batches(load(train_run), dataset, 0))
     assert len(batches) == 10 and all(len(np.unique(batch)) == 10 for batch in batches)
 
 
 def test_ranges_are_taken_from_batches_of_one_size(train_run: Path) -> None:
-    batches = list(_calibration_batches(load(train_run), load_data("digits", max_images=101), 0))
+    batches = list(calibration_batches(load(train_run), load_data("digits", max_images=101), 0))
     assert [len(batch) for batch in batches] == [51, 50]
 
 

@@ -73,6 +73,7 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.cli_tables",
         "fpnas.commands.*",
         "fpnas.export",
+        "fpnas.export_images",
         "fpnas.int8",
         "fpnas.onnx_model",
         "fpnas.predict",

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fpnas.errors import UserError, quietly, tell
+from fpnas.errors import UserError, quietly
+from fpnas.export_images import calibration_batches, images_for_export, random_images
 from fpnas.files import (
     check_output_file,
     check_output_place,
@@ -27,17 +28,11 @@ from fpnas.int8 import quantised
 from fpnas.model_folder import CARD_NAME, TrainedModel, check_finite, load, save_model
 from fpnas.onnx_model import PREPROCESSING_KEY, median_latency, open_session
 from fpnas.run_options import EXPORT_FORMATS
-from fpnas.runtime.run_directory import CONFIG_FILE, RunDirectory
-from fpnas.training.augment import normalise
-from fpnas.training.batches import iterate, spread
-from fpnas.training.data import DataSet
-from fpnas.training.load import load_data
+from fpnas.runtime.run_directory import RunDirectory
 
 __all__ = ["Exported", "export_model"]
 
 TOLERANCE = 1e-4
-CHECKED_IMAGES = 1000
-CALIBRATION_IMAGES = 1000
 _BATCHES = (1, 16)
 _OPSET = 18
 
@@ -96,12 +91,12 @@ def export_model(
     if format == "folder":
         check_output_place(output)
         RunDirectory.check_free(output)
-        images, labels = _random_images(model), None
+        images, labels = random_images(model), None
         if data is not None:
-            _, images, labels = _images_of(source, model, data, workers)
+            _, images, labels = images_for_export(source, model, data, workers)
         return _write_folder(Path(source), model, output, images, labels)
     check_output_file(output)
-    dataset, images, labels = _images_of(source, model, data, workers, needs_training=format == "onnx-int8")
+    dataset, images, labels = images_for_export(source, model, data, workers, needs_training=format == "onnx-int8")
     # Two images: a batch of one would be taken for a constant.
     example = images[:1].expand(2, -1, -1, -1).contiguous()
     if format == "torch":
@@ -111,7 +106,7 @@ def export_model(
         content = _to_onnx(model, example)
         if format == "onnx-int8":
             assert dataset is not None
-            content = quantised(content, _calibration_batches(model, dataset, workers))
+            content = quantised(content, calibration_batches(model, dataset, workers))
         function = _session(content)
     compared = _compare(model, function, images, labels)
     _check_parity(format, compared)
@@ -137,68 +132,6 @@ def _check_parity(format: str, compared: _Compared) -> None:
     # A NaN is no agreement.
     if not (math.isfinite(difference) if format == "onnx-int8" else difference <= TOLERANCE):
         raise RuntimeError(f"{format}: differs from PyTorch by {difference:g}, more than {TOLERANCE:g}")
-
-
-def _images_of(
-    source: str | os.PathLike[str], model: TrainedModel, data: str | None, workers: int, *, needs_training: bool = False
-) -> tuple[DataSet | None, Tensor, Tensor | None]:
-    """The data set to compare by, normalised images of its test and their labels.
-
-    Random images without labels where a folder says nothing of its data, or a run's are gone.
-    """
-    is_run = what_is_at(Path(source) / CONFIG_FILE, "run") == "file"
-    config = RunDirectory.open(source, "train").config if is_run else {}
-    name = data or config.get("data")
-    if name is None:
-        if needs_training:
-            raise UserError("--format onnx-int8: is quantised by training images; a model folder alone needs --data")
-        return None, _random_images(model), None
-    try:
-        dataset = load_data(
-            str(name),
-            image_size=model.preprocess.image_size,
-            workers=workers,
-            on_bad_image="skip",  # they are to compare and to quantise by: others will do
-            parts=("train", "test") if needs_training else ("test",),
-        )
-        model.preprocess.check_fits(dataset, str(name))
-        return dataset, *_images_to_compare(model, dataset, workers)
-    except UserError as error:
-        if data is not None:
-            raise
-        gone = f"the images of {source} cannot be had: {str(error).removeprefix('--data ')}"
-        if needs_training:
-            raise UserError(
-                f"--format onnx-int8: is quantised by training images; {gone}; --data names others"
-            ) from None
-        tell(f"fpnas: compared on random images: {gone}")
-        return None, _random_images(model), None
-
-
-def _random_images(model: TrainedModel) -> Tensor:
-    preprocess = model.preprocess
-    shape = (preprocess.in_channels, preprocess.image_size, preprocess.image_size)
-    return torch.randn(64, *shape, generator=torch.Generator().manual_seed(0))
-
-
-def _images_to_compare(model: TrainedModel, dataset: DataSet, workers: int) -> tuple[Tensor, Tensor]:
-    """Normalised test images and their labels."""
-    preprocess = model.preprocess
-    assert dataset.test is not None
-    indices = spread(len(dataset.test), CHECKED_IMAGES)
-    batches = [pixels for pixels, _ in iterate(dataset.test, _BATCHES[1], indices, workers=workers)]
-    return normalise(torch.cat(batches), preprocess.mean, preprocess.std).contiguous(), dataset.test.labels[indices]
-
-
-def _calibration_batches(model: TrainedModel, dataset: DataSet, workers: int) -> Iterator[np.ndarray]:
-    """Training images as they are in use.
-
-    Ranges are averaged over batches, so that each has to have as many images, and of all classes.
-    """
-    assert dataset.train is not None
-    indices = spread(len(dataset.train), CALIBRATION_IMAGES, shuffled_for="calibration")
-    for pixels, _ in iterate(dataset.train, 100, indices, workers=workers, evenly=True):
-        yield normalise(pixels, model.preprocess.mean, model.preprocess.std).contiguous().numpy()
 
 
 @torch.no_grad()

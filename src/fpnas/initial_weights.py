@@ -24,6 +24,7 @@ from fpnas.training.evaluation import recalibrate_batch_norm
 
 __all__ = [
     "architecture_of",
+    "check_one_start",
     "fitted_slices",
     "network_of_search",
     "slices_of_search",
@@ -50,8 +51,9 @@ def starting_network(
         The network on its device, and a digest of its weights where they are not fresh.
 
     Raises:
-        UserError: weights of other blocks, or of a search that does not fit.
+        UserError: weights from two sources, of other blocks, or of a search that does not fit.
     """
+    check_one_start(config, initial)
     device = pick_device(config.device)
     # Whoever calls keeps their own random numbers.
     with torch.random.fork_rng(devices=[]):
@@ -79,6 +81,12 @@ def starting_network(
     if config.from_search:
         recalibrate_batch_norm(network, _some_images(dataset, config, device))
     return network, identity
+
+
+def check_one_start(config: TrainConfig, initial: TrainedModel | None) -> None:
+    """Raises UserError where weights would come from a search and from a model."""
+    if initial and config.from_search:
+        raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
 
 
 def _some_images(dataset: DataSet, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ from fpnas.builtin_files import builtin_network_names, find_network
 from fpnas.cost import network_cost
 from fpnas.errors import UserError
 from fpnas.files import what_is_at
-from fpnas.initial_weights import network_of_search, starting_network
+from fpnas.initial_weights import check_one_start, network_of_search, starting_network
 from fpnas.model_card import code, last_part
 from fpnas.model_folder import TrainedModel, load
 from fpnas.network_file import load_network, network_to_json
@@ -96,7 +96,6 @@ def train(
             under way took more than 7 s after SIGTERM.
         ProcessLost: of several processes, another one has ended.
     """
-    _check_before_loading(spec, config, initial)
     processes = join_processes(pick_device(config.device))
     spec = fit_to_data(spec, dataset)
     network, start_identity = starting_network(spec, dataset, config, initial)
@@ -155,8 +154,7 @@ def _check_before_loading(spec: NetworkSpec, config: TrainConfig, initial: Train
     join_processes(device).check_divides(config.batch_size, "--batch-size")
     if config.image_size is not None:
         spec.at_input_size(config.image_size)
-    if initial and config.from_search:
-        raise UserError("--from-search: the network has weights of its own; a network file is accepted with it")
+    check_one_start(config, initial)
     if config.from_search:
         network_of_search(config.from_search, spec)
     if config.teacher is not None:
