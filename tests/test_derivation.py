@@ -4,6 +4,7 @@ import math
 import random
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,6 +126,28 @@ def test_equals_brute_force(first_width: int, monkeypatch: pytest.MonkeyPatch) -
             assert derived.log_prob == pytest.approx(log_probs[actual], rel=1e-12)
             tied += int((rounded[expected] == rounded[actual]).sum() > 1)
     assert tied > 25
+
+
+def test_a_wider_beam_may_lose_the_path_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    cardinalities = ((3, 2, 2, 1, 2), *(((3, 2, 2, 6, 3),) * 4))
+    distribution, table = random_distribution(Factorized, cardinalities, 426), random_table(cardinalities, 426, 1000)
+    targets = (600, 1200, 2000, 3000)
+    expected = [most_probable_within(distribution, table, target) for target in targets]
+    found: list[bool] = []
+    run = constrained_paths._Search.run
+
+    def recorded(search: constrained_paths._Search, *arguments: Any) -> Any:
+        path, complete = run(search, *arguments)
+        found.append(path is not None)
+        return path, complete
+
+    monkeypatch.setattr(constrained_paths._Search, "run", recorded)
+    monkeypatch.setattr(constrained_paths, "_FIRST_WIDTH", 1)
+    monkeypatch.setattr(constrained_paths, "_WIDENING", 2)
+    for target, wide in zip(targets, expected, strict=True):
+        narrow = most_probable_within(distribution, table, target)
+        assert (narrow.indices.tolist(), narrow.cost) == (wide.indices.tolist(), wide.cost)
+    assert not all(found)
 
 
 @pytest.mark.parametrize("kind", [Factorized, Joint])

@@ -53,12 +53,13 @@ def best_path(layers: Sequence[Layer], last: Integers, highest: int) -> Path:
     unit = 2.0 ** (math.ceil(math.log2(max(1.0, bound))) - _SIGNIFICANT_BITS)
     layers = [replace(layer, regret=np.round(layer.regret / unit)) for layer in layers]
     search = _Search(layers, last, highest, multiplier / unit)
+    best, complete = search.run(math.inf, _FIRST_WIDTH)
+    assert best is not None, "every label can end within the limit"
     width = _FIRST_WIDTH
-    best, complete = search.run(math.inf, width)
     while not complete:
         width *= _WIDENING
         found, complete = search.run(best.regret, width)
-        best = min(best, found)
+        best = best if found is None else min(best, found)
     return best._replace(regret=best.regret * unit)
 
 
@@ -93,8 +94,8 @@ class _Search:
             for weight, rest in zip(self.multipliers, self.rest, strict=True)
         ]
 
-    def run(self, worst_useful: float, width: int) -> tuple[Path, bool]:
-        """The best path of the beam, and whether none better can be missing.
+    def run(self, worst_useful: float, width: int) -> tuple[Path | None, bool]:
+        """The best path of the beam, if any of use is left in it, and whether none better can be missing.
 
         Args:
             worst_useful: the highest regret of use, that of a path which is known.
@@ -110,6 +111,8 @@ class _Search:
                 labels = labels.take(self._most_promising(depth + 1, labels, width))
                 complete = False
             trace.append(labels)
+        if not len(labels.cost):  # what looked most promising was not, and the path that is known was dropped for it
+            return None, complete
         total = labels.cost + self.cheapest_rest[-1][labels.state]
         best = at = int(np.lexsort((total, labels.regret))[0])
         elements = []
