@@ -17,7 +17,7 @@ import torch
 import yaml
 from command_line import heeding_interrupts
 from finished_runs import copied, network_file, repeatable_metrics, search_config, train_config
-from refusals import sound_network
+from refusals import image_folder, sound_network
 
 from fpnas.errors import UserError
 from fpnas.model_folder import load, save_model
@@ -137,6 +137,21 @@ def test_a_training_does_not_go_on_with_another_teacher(train_run: Path, tmp_pat
         model.network.classifier.bias[0] += 1e-3
     save_model(teacher, model)
     with pytest.raises(UserError, match=r"--teacher: not what .*run began with"):
+        run_train(file, train_config(tmp_path / "run", resume=True, **options))
+
+
+def test_a_training_whose_images_have_become_fewer_blames_them(tmp_path: Path) -> None:
+    image_folder(tmp_path / "images", train__cat=16, train__dog=16, val__cat=2, val__dog=2)
+    file = network_file(tmp_path, num_classes=2)
+    options: dict[str, Any] = {"data": str(tmp_path / "images"), "image_size": 12, "epochs": 2, "batch_size": 8}
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(7, patch)
+        with pytest.raises(Killed):
+            run_train(file, train_config(tmp_path / "run", checkpoint_every=0.0, **options))
+    for index in range(8, 16):  # 4 steps are left of 8
+        (tmp_path / "images" / "train" / "cat" / f"{index}.png").unlink()
+        (tmp_path / "images" / "train" / "dog" / f"{index}.png").unlink()
+    with pytest.raises(UserError, match=r"^--data: not what .*run began with"):
         run_train(file, train_config(tmp_path / "run", resume=True, **options))
 
 

@@ -102,12 +102,13 @@ class RunKeeper:
         checkpoint = self._newest(run) if run and run.goes_on else None
         if run is None or checkpoint is None:
             return None
+        # First: fewer images have fewer steps, too, and are what is to blame.
+        check_identity(run, checkpoint, self._identity)
         if checkpoint.step > self._total_steps:
             raise UserError(
                 f"--epochs: {self._total_steps} steps in all, but {run.path} is at step {checkpoint.step}; "
                 "at least as many are accepted"
             )
-        check_identity(run, checkpoint, self._identity)
         tell(f"fpnas: {run.path} goes on at step {checkpoint.step} of {self._total_steps}")
         return checkpoint
 
