@@ -226,6 +226,8 @@ def main() -> None:
         for plan in known[name]
         if plan.seed < arguments.seeds and (not arguments.variants or plan.variant in arguments.variants)
     ]
+    if not chosen:
+        parser.error("no such search; `list` names them all, and --seeds is how many of each")
     rows = read_searches(arguments.output)
     if arguments.action == "list":
         done = {(row["experiment"], row["variant"], row["seed"]) for row in rows}
