@@ -108,10 +108,7 @@ def fixed_and_adaptive(rows: list[Row]) -> Figure:
 
 def cost_by_entropy(rows: list[Row]) -> Figure:
     """What searches of the default strategy cost over the nats of their spaces, all of the same number of steps."""
-    searched = [row for row in rows if row["experiment"] in ("fine", "spaces")]
-    machine = searched[0]["machine"]
-    searched += [row for row in rows if (row["experiment"], row["variant"]) == ("strategies", "fp-nas")]
-    searched = [row for row in searched if row.get("machine") == machine]
+    searched = [row for row in rows if row["experiment"] == "nats"]
     nats = [load_space(space_path(row["settings"].get("space", SPACE))).entropy_nats for row in searched]
     drawing, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
     for axes, figure in ((left, "seconds"), (right, "samples")):

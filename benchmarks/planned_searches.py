@@ -115,6 +115,20 @@ def plans() -> dict[str, list[Plan]]:
             },
             (0,),
         ),
+        # What nats cost: four spaces of the same rows, searched one after another on one machine.
+        "nats": _every(
+            "nats",
+            {
+                Path(space).stem: SMALL_STEPS | {"space": space}
+                for space in (
+                    "spaces/fbnetv2-f-32-widths.toml",
+                    "fbnetv2-f-32",
+                    "fbnetv2-fpp-32",
+                    "fbnetv2-f-32-fine",
+                )
+            },
+            (0,),
+        ),
         "budgets": _every(
             "budgets",
             {name: settings[name] | {"strategy": name, "target_macs": "5M"} for name in ("fp-nas", "fbnetv2")},
