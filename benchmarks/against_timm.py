@@ -1,6 +1,8 @@
 """Found networks against those of timm that people would pick instead, at equal cost and by the same recipe.
 
-    python benchmarks/against_timm.py --found RUN [RUN...] --budget 2.5M --budget 6M    # runs of searches, or networks
+    python benchmarks/against_timm.py --budget 2.5M --budget 6M                  # the networks kept under networks/
+    python benchmarks/against_timm.py --budget 6M --found RUN [RUN...]          # runs of searches, or network files
+    python benchmarks/against_timm.py --budget 6M --recipe benchmarks/against_timm_longer.yaml
     python benchmarks/against_timm.py --report
 
 On Fashion-MNIST, by the recipe in `against_timm.yaml` beside this file (`--recipe`). A family of timm is brought to the
@@ -51,6 +53,7 @@ from fpnas.training.load import load_data
 
 ROWS = Path(__file__).with_suffix(".jsonl")
 RECIPE = Path(__file__).with_suffix(".yaml")
+KEPT = sorted((Path(__file__).parent / "networks").glob("*.json"))
 DATA, SIZE, CHANNELS, CLASSES = "fashion-mnist", 28, 1, 10
 LEAST_SHARE, MOST_SHARE = 0.949, 1.051
 
@@ -142,7 +145,8 @@ def found_networks(paths: list[Path], budget: int, dataset: DataSet) -> Iterator
         spec = fit_to_data(load_network(path / "network.json" if path.is_dir() else path), dataset)
         macs = network_cost(spec).macs
         if LEAST_SHARE * budget <= macs <= budget:
-            yield Rival(f"found: {path.stem}", macs, partial(build_network, spec))
+            name = path.name if path.is_dir() else path.stem
+            yield Rival(f"found: {name}", macs, partial(build_network, spec))
 
 
 @cache
@@ -200,7 +204,7 @@ def report(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--found", nargs="*", type=Path, default=[], help="search runs or network files")
+    parser.add_argument("--found", nargs="*", type=Path, default=KEPT, help="search runs or network files")
     parser.add_argument("--budget", action="append", default=[], help="multiply-adds, e.g. 2.5M")
     parser.add_argument("--recipe", default=str(RECIPE), help="a recipe's name, or a file of train's options")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's")
