@@ -66,6 +66,8 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "MixNet-S": lambda width, **data: efficientnet._gen_mixnet_s("mixnet_s", width, **data),
     "FBNetV3-B": lambda width, **data: mobilenetv3._gen_fbnetv3("fbnetv3_b", width, **data),
 }
+SCALED_F1 = "FBNetV2-F1"
+RIVALS = [*FAMILIES, SCALED_F1]
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,9 @@ def scaled_f1(width: float) -> NetworkSpec:
     for part in (content["stem"], content["head"], *content["blocks"]):
         part["channels"] = max(8, int(part["channels"] * width / 8 + 0.5) * 8)
     content["stem"]["stride"] = 1
-    content |= {"input_size": SIZE, "in_channels": CHANNELS, "num_classes": CLASSES, "name": f"FBNetV2-F1 x {width}"}
+    content |= {"input_size": SIZE, "in_channels": CHANNELS, "num_classes": CLASSES, "name": f"{SCALED_F1} x {width}"}
     content.pop("published", None)
-    return network_from_json(content, "FBNetV2-F1")
+    return network_from_json(content, SCALED_F1)
 
 
 def timm_macs(family: str, width: float) -> int:
@@ -130,13 +132,15 @@ def at_budget(cost: Callable[[float], int], budget: int) -> tuple[float, int]:
     return min(found, narrower, key=lambda choice: abs(choice[1] - budget))
 
 
-def rivals(budget: int) -> Iterator[Rival]:
-    """timm's families and FBNetV2-F1 at a budget."""
-    for family in FAMILIES:
-        width, macs = at_budget(partial(timm_macs, family), budget)
-        yield Rival(f"{family} x {width}", macs, partial(timm_network, family, width))
-    width, macs = at_budget(lambda width: network_cost(scaled_f1(width)).macs, budget)
-    yield Rival(f"FBNetV2-F1 x {width}", macs, partial(build_network, scaled_f1(width)))
+def rivals(families: list[str], budget: int) -> Iterator[Rival]:
+    """Families brought to a budget."""
+    for family in families:
+        if family == SCALED_F1:
+            width, macs = at_budget(lambda width: network_cost(scaled_f1(width)).macs, budget)
+            yield Rival(f"{family} x {width}", macs, partial(build_network, scaled_f1(width)))
+        else:
+            width, macs = at_budget(partial(timm_macs, family), budget)
+            yield Rival(f"{family} x {width}", macs, partial(timm_network, family, width))
 
 
 def found_networks(paths: list[Path], budget: int, dataset: DataSet) -> Iterator[Rival]:
@@ -205,6 +209,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--found", nargs="*", type=Path, default=KEPT, help="search runs or network files")
+    parser.add_argument("--rivals", nargs="*", choices=RIVALS, default=RIVALS, metavar="FAMILY", help=", ".join(RIVALS))
     parser.add_argument("--budget", action="append", default=[], help="multiply-adds, e.g. 2.5M")
     parser.add_argument("--recipe", default=str(RECIPE), help="a recipe's name, or a file of train's options")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's")
@@ -219,7 +224,7 @@ def main() -> None:
         recipe["epochs"] = options.epochs
     entries = []
     for budget in [parse_quantity(text, "--budget") for text in options.budget]:
-        contest = [*found_networks(options.found, budget, images()), *rivals(budget)]
+        contest = [*found_networks(options.found, budget, images()), *rivals(options.rivals, budget)]
         entries += [Entry(budget, rival, recipe, seed) for seed in range(options.seeds) for rival in contest]
     if entries:
         with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
