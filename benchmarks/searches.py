@@ -226,7 +226,7 @@ def main() -> None:
         for plan in known[name]
         if plan.seed < arguments.seeds and (not arguments.variants or plan.variant in arguments.variants)
     ]
-    if not chosen:
+    if not chosen and arguments.action == "run":
         parser.error("no such search; `list` names them all, and --seeds is how many of each")
     rows = read_searches(arguments.output)
     if arguments.action == "list":
