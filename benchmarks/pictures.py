@@ -109,7 +109,7 @@ def fixed_and_adaptive(rows: list[Row]) -> Figure:
 def cost_by_entropy(rows: list[Row]) -> Figure:
     """What searches of the default strategy cost over the nats of their spaces, all of the same number of steps."""
     searched = [row for row in rows if row["experiment"] == "nats"]
-    nats = [load_space(space_path(row["settings"].get("space", SPACE))).entropy_nats for row in searched]
+    nats = [load_space(space_path(row["settings"]["space"])).entropy_nats for row in searched]
     drawing, (left, right) = plt.subplots(1, 2, figsize=(7, 3), layout="constrained")
     for axes, figure in ((left, "seconds"), (right, "samples")):
         taken = [row[figure] for row in searched]

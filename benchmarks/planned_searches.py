@@ -88,7 +88,7 @@ def plans() -> dict[str, list[Plan]]:
             )
             if plan.seed in SEEDS or plan.variant == "fp-nas"  # the table of networks asks for five of the default
         ],
-        # Five fresh seeds of the two that three to five seeds did not tell apart (--seeds 10).
+        # Five fresh seeds of the two that three to five seeds did not tell apart.
         "fresh seeds": _every(
             "fresh seeds", {name: settings[name] | {"strategy": name} for name in ("fp-nas", "tunas")}, range(5, 10)
         ),

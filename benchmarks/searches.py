@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 from ground_truth import SPACE, TARGET, accuracy_by_network, encode, load_images, read_rows, train_by_recipe
-from planned_searches import ADAPTIVE, DEFAULT_SEEDS, FIXED, Plan, plans, space_path
+from planned_searches import ADAPTIVE, FIXED, Plan, plans, space_path
 from rows import append_line, claim, read_documents
 
 from fpnas.network_spec import NetworkSpec
@@ -211,7 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("list", "run", "report"))
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(known)}; all if left out")
-    parser.add_argument("--seeds", type=int, default=len(DEFAULT_SEEDS), help="the first so many alone")
+    parser.add_argument("--seeds", type=int, help="those below this number alone")
     parser.add_argument("--variants", nargs="+", metavar="VARIANT", help="these alone")
     parser.add_argument("--machine", default=THIS_MACHINE, help="what this machine is called in the rows")
     parser.add_argument("--output", type=Path, default=TABLE)
@@ -224,10 +224,11 @@ def main() -> None:
         plan
         for name in experiments
         for plan in known[name]
-        if plan.seed < arguments.seeds and (not arguments.variants or plan.variant in arguments.variants)
+        if (arguments.seeds is None or plan.seed < arguments.seeds)
+        and (not arguments.variants or plan.variant in arguments.variants)
     ]
     if not chosen and arguments.action == "run":
-        parser.error("no such search; `list` names them all, and --seeds is how many of each")
+        parser.error("no such search; `list` names them all, and --seeds takes those below a number")
     rows = read_searches(arguments.output)
     if arguments.action == "list":
         done = {(row["experiment"], row["variant"], row["seed"]) for row in rows}
