@@ -57,6 +57,8 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.search_config",
         "fpnas.search_loop",
         "fpnas.search_result",
+        "fpnas.select",
+        "fpnas.select_config",
         "fpnas.supernet_evaluator",
         "fpnas.supernet_search",
         "fpnas.train",

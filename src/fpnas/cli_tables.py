@@ -8,7 +8,15 @@ from fpnas.quantities import format_quantity
 from fpnas.space import VARIABLES
 from fpnas.text_table import print_table
 
-__all__ = ["show_cost", "show_figures", "show_network", "show_predictions", "show_space", "show_spaces"]
+__all__ = [
+    "show_cost",
+    "show_figures",
+    "show_network",
+    "show_predictions",
+    "show_selection",
+    "show_space",
+    "show_spaces",
+]
 
 
 def _text(name: str, value: Any) -> str:
@@ -132,6 +140,16 @@ def show_network(path: str | Path, searched: str | Path | None) -> None:
 
 def _title(name: str, input_size: int) -> str:
     return f"{name} at {input_size} pixels"
+
+
+def show_selection(document: dict[str, Any]) -> None:
+    """The candidates, best first."""
+    columns = ["candidate, best first", "MACs", "params", "top-1, held-out images"]
+    rows = [
+        [candidate["network"], *(_text(name, candidate[name]) for name in ("macs", "params", "top1"))]
+        for candidate in document["candidates"]
+    ]
+    print_table("", columns, rows)
 
 
 def show_predictions(document: list[dict[str, Any]]) -> None:

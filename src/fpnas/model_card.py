@@ -22,6 +22,7 @@ def model_card(
     license: str,
     origin: str,
     recipe: Mapping[str, Any],
+    held_out: bool = False,
 ) -> str:
     """The text of a README.md.
 
@@ -33,8 +34,11 @@ def model_card(
         license: for the hub's field.
         origin: how the network was found, a sentence in Markdown.
         recipe: settings of the training that are not the default, by name.
+        held_out: whether the accuracies are of training images that were held out, not of test images.
     """
     data_name = last_part(data)
+    judged_by = "held-out training images" if held_out else "test images"
+    metric = {"type": "accuracy", "name": f"top-1, {judged_by}" if held_out else "top-1"}
     front = {
         "license": license,
         "library_name": "fpnas",
@@ -47,7 +51,7 @@ def model_card(
                     {
                         "task": {"type": "image-classification"},
                         "dataset": {"name": data_name, "type": data_name},
-                        "metrics": [{"type": "accuracy", "name": "top-1", "value": round(figures["top1"] / 100, 4)}],
+                        "metrics": [metric | {"value": round(figures["top1"] / 100, 4)}],
                     }
                 ],
             }
@@ -67,7 +71,7 @@ An image classifier of {figures["macs"] / 1e6:.2f}M multiply-adds and {figures["
 
 | measured on | top-1 | top-5 |
 |---|---|---|
-| {figures["images"]} test images of {_plain(data_name)} | {figures["top1"]:.2f}% | {figures["top5"]:.2f}% |
+| {figures["images"]} {judged_by} of {_plain(data_name)} | {figures["top1"]:.2f}% | {figures["top5"]:.2f}% |
 
 Classes: {shown}{more}.
 

@@ -57,6 +57,7 @@ def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback
         image_size=config.image_size,
         default_image_size=spec.input_size,
         max_images=config.max_images,
+        hold_out=config.hold_out,
         seed=config.seed,
         workers=config.workers,
         on_bad_image=config.on_bad_image,

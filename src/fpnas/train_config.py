@@ -47,6 +47,8 @@ class TrainConfig:
         from_search: start from the weights that this search shared, cut to the network.
         license: for the model card.
         max_images: size of a class-balanced subset of the training images; all when left out.
+        hold_out: share of the training images that are held out of the training and take the place of the test images,
+            which are not looked at then: to compare recipes and networks by. None for 0; the seed decides which.
         image_size: side of the images, pixels; when left out that of `digits` and `fashion-mnist` themselves, and for
             other data the network's.
         workers: threads that load images which are not in memory, and that crop and vary images one by one.
@@ -93,6 +95,7 @@ class TrainConfig:
     from_search: Path | None = None
     license: str = "unknown"
     max_images: int | None = None
+    hold_out: float = 0.0
     image_size: int | None = None
     workers: int = 2
     threads: int | None = None
@@ -126,6 +129,7 @@ class TrainConfig:
             repeats=(1, 16),
             dropout=(0, 0.99),
             drop_path=(0, 0.99),
+            hold_out=(0, 0.99),
             distillation_weight=(0, 1),
             distillation_temperature=(0.01, 1000),
             evaluate_every=(1, 10**6),

@@ -76,6 +76,7 @@ def write_result(run: RunDirectory, dataset: DataSet, result: TrainResult, *, da
         license=str(run.config["license"]),
         origin=origin,
         recipe={name: value for name, value in done.items() if name not in aside and value != usual.get(name)},
+        held_out=bool(run.config["hold_out"]),
     )
     write_text_atomic(run.path / CARD_NAME, printable(card))
     if result.mistakes is not None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fpnas.errors import UserError
-from fpnas.training.class_balance import class_balanced_halves, class_balanced_subset
+from fpnas.training.class_balance import class_balanced_split, class_balanced_subset
 
 UNEVEN = (7, 4, 1, 9, 2, 5)
 """Images of each class: odd and even numbers, and a class of one image."""
@@ -21,7 +21,7 @@ def shuffled_labels(counts: tuple[int, ...] = UNEVEN) -> Tensor:
 @pytest.mark.parametrize("seed", range(5))
 def test_halves_are_disjoint_cover_all_and_share_each_class(seed: int) -> None:
     labels = shuffled_labels()
-    halves = class_balanced_halves(labels, seed)
+    halves = class_balanced_split(labels, 0.5, seed)
     assert sorted(torch.cat(halves).tolist()) == list(range(len(labels)))
     assert abs(len(halves[0]) - len(halves[1])) <= 1
     first, second = (Counter(labels[half].tolist()) for half in halves)
@@ -30,12 +30,22 @@ def test_halves_are_disjoint_cover_all_and_share_each_class(seed: int) -> None:
         assert half.tolist() == sorted(half.tolist())
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.29, 0.7, 0.95])
+def test_parts_have_their_share_of_each_class(share: float) -> None:
+    labels = shuffled_labels((100, 31, 7, 50))
+    parts = class_balanced_split(labels, share, seed=0)
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(labels)))
+    assert abs(len(parts[0]) - share * len(labels)) <= 1
+    first = Counter(labels[parts[0]].tolist())
+    assert all(abs(first[label] - share * count) <= 1 for label, count in enumerate((100, 31, 7, 50)))
+
+
 def test_the_seed_alone_decides_the_halves() -> None:
     labels = shuffled_labels((50, 50))
     halves = []
     for seed, ambient in ((0, 0), (0, 1), (1, 0)):
         torch.manual_seed(ambient)
-        halves.append(class_balanced_halves(labels, seed)[0])
+        halves.append(class_balanced_split(labels, 0.5, seed)[0])
     assert torch.equal(halves[0], halves[1]) and not torch.equal(halves[0], halves[2])
 
 
@@ -43,7 +53,7 @@ def test_every_image_comes_into_either_half() -> None:
     labels = shuffled_labels((6, 6))
     in_first = torch.zeros(len(labels))
     for seed in range(400):
-        in_first[class_balanced_halves(labels, seed)[0]] += 1
+        in_first[class_balanced_split(labels, 0.5, seed)[0]] += 1
     # Binomial(400, 1/2): standard deviation 10.
     assert ((in_first - 200).abs() < 45).all(), in_first
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from fpnas.errors import UserError
 
-__all__ = ["class_balanced_halves", "class_balanced_subset"]
+__all__ = ["class_balanced_split", "class_balanced_subset"]
 
 
 def _shuffled_classes(labels: Tensor, seed: int) -> list[Tensor]:
@@ -15,20 +15,22 @@ def _shuffled_classes(labels: Tensor, seed: int) -> list[Tensor]:
     return [indices[torch.randperm(len(indices), generator=generator)] for indices in members]
 
 
-def class_balanced_halves(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Two halves that share each class evenly; the odd images of classes go to the halves in turn.
+def class_balanced_split(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Two parts that have the same share of each class; what a class has in excess of it counts for the next one.
 
     Args:
         labels: shape (N,).
+        share: of the first part.
         seed: decides who goes where.
 
     Returns:
         Sorted, disjoint indices that together cover all images.
     """
-    first, second, odd = [], [], 0
+    first, second, excess = [], [], 0.0
     for indices in _shuffled_classes(labels, seed):
-        middle = (len(indices) + odd) // 2
-        odd = (odd + len(indices)) % 2
+        due = len(indices) * share + excess
+        middle = int(due)
+        excess = due - middle
         first.append(indices[:middle])
         second.append(indices[middle:])
     return torch.cat(first).sort().values, torch.cat(second).sort().values

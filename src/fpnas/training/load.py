@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from fpnas.errors import UserError
 from fpnas.training import folders
 from fpnas.training.batches import iterate, spread
-from fpnas.training.class_balance import class_balanced_subset
+from fpnas.training.class_balance import class_balanced_split, class_balanced_subset
 from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, usual_shift
 from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, find_fashion_mnist, idx_path
@@ -34,6 +34,7 @@ def load_data(
     image_size: int | None = None,
     default_image_size: int = 224,
     max_images: int | None = None,
+    hold_out: float = 0.0,
     seed: int = 0,
     workers: int = 2,
     on_bad_image: str = "error",
@@ -46,7 +47,9 @@ def load_data(
         image_size: side to deliver, pixels; the data's own when left out.
         default_image_size: side for data whose images come in all sizes.
         max_images: size of a class-balanced subset of the training images.
-        seed: decides the subset.
+        hold_out: share of the training images, of every class the same, that take the place of the test images, which
+            are not looked at then; none when 0.
+        seed: decides the subset and what is held out.
         workers: threads that decode.
         on_bad_image: "error" or "skip".
         parts: those that are needed, of "train" and "test".
@@ -54,6 +57,8 @@ def load_data(
     Raises:
         UserError: unknown name, missing or unusable data.
     """
+    if hold_out:
+        parts = ("train",)
     folder = Path(os.path.expanduser(name))
     try:
         is_folder = folder.is_dir()
@@ -77,6 +82,8 @@ def load_data(
     if train is not None:
         if max_images is not None:
             train = _subset(train, class_balanced_subset(train.labels, max_images, seed))
+        if hold_out:
+            train, test = _held_out(train, hold_out, seed)
         if len(train.labels.unique()) < 2:
             raise UserError(f"--data {name}: the training images are of one class; two or more are needed")
     if image_size is not None and image_size != dataset.image_size:
@@ -89,10 +96,13 @@ def load_data(
 
 
 class _Subset:
-    """Some of the images of a source that isn't in memory."""
+    """Some of the images of a source that isn't in memory; of several subsets one counts what it skips."""
 
-    def __init__(self, source: StreamedImages, indices: Tensor) -> None:
-        self._source, self._indices = source, indices
+    labels: Tensor
+    in_memory: bool
+
+    def __init__(self, source: "StreamedImages | _Subset", indices: Tensor, counts: bool) -> None:
+        self._source, self._indices, self._counts = source, indices, counts
         self.labels, self.in_memory = source.labels[indices], source.in_memory
 
     def __len__(self) -> int:
@@ -100,7 +110,7 @@ class _Subset:
 
     @property
     def skipped(self) -> int:
-        return self._source.skipped
+        return self._source.skipped if self._counts else 0
 
     def batch(self, indices: Tensor) -> Tensor:
         """Images at these indices of the subset."""
@@ -147,13 +157,21 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
     return ImagesInMemory(torch.cat(pieces), source.labels, source.skipped)
 
 
-def _subset(source: ImageSource, indices: Tensor) -> ImageSource:
+def _subset(source: ImageSource, indices: Tensor, *, counts: bool = True) -> ImageSource:
     if len(indices) == len(source):  # class folders are cut before they are read
         return source
     if isinstance(source, ImagesInMemory):
-        return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped)
-    assert isinstance(source, StreamedImages), source
-    return _Subset(source, indices)
+        return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped if counts else 0)
+    assert isinstance(source, StreamedImages | _Subset), source
+    return _Subset(source, indices, counts)
+
+
+def _held_out(train: ImageSource, share: float, seed: int) -> tuple[ImageSource, ImageSource]:
+    """The training images without those that are held out, and those."""
+    held, kept = class_balanced_split(train.labels, share, seed)
+    if not len(held) or not len(kept):
+        raise UserError(f"--hold-out {share}: of {len(train)} training images {len(held)} would be held out")
+    return _subset(train, kept), _subset(train, held, counts=False)
 
 
 def _statistics(source: ImageSource) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -10,7 +10,7 @@ from fpnas.runtime.processes import WHOLE, Share
 from fpnas.runtime.setup import generator_for
 from fpnas.training.augment import Augment, normalise, to_device
 from fpnas.training.batches import Batch, BatchStream, iterate, spread
-from fpnas.training.class_balance import class_balanced_halves
+from fpnas.training.class_balance import class_balanced_split
 from fpnas.training.data import DataSet
 from fpnas.training.evaluation import JUDGED_BATCH
 
@@ -58,7 +58,7 @@ class SearchImages:
         self._device = device
         self._workers = workers
         self._share = share
-        self.weight_half, self.architecture_half = class_balanced_halves(self._source.labels, seed)
+        self.weight_half, self.architecture_half = class_balanced_split(self._source.labels, 0.5, seed)
         half = ", one half of the training images"
         self._weight_stream = BatchStream(
             self._source,

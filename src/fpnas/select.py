@@ -1,0 +1,109 @@
+"""Selection: which of several networks is best for the images, by a short training of each and images held out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from fpnas.builtin_files import builtin_network_names, find_network
+from fpnas.errors import UserError
+from fpnas.files import what_is_at, write_json_atomic
+from fpnas.network_file import NETWORK_NAME, load_network
+from fpnas.runtime.callbacks import Callback
+from fpnas.runtime.carry_out import check_output
+from fpnas.runtime.processes import join_processes
+from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.setup import configure_threads, pick_device
+from fpnas.select_config import SelectConfig
+from fpnas.train import origin_of, train
+from fpnas.training.load import load_data
+
+__all__ = ["SELECTION_FILE", "Candidate", "candidate_file", "run_select"]
+
+SELECTION_FILE = "selection.json"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network of a selection, and what its short training gave.
+
+    Attributes:
+        network: its file.
+        macs, params: of the network.
+        top1: percent of the images held out.
+        run: directory of the training.
+    """
+
+    network: str
+    macs: int
+    params: int
+    top1: float
+    run: str
+
+
+def candidate_file(name: str) -> Path:
+    """The network file that a name stands for: a search's run, a network file or a built-in network's name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in builtin_network_names() and what_is_at(name, "candidate") == "folder":
+        return RunDirectory.open(name, "search").network_path
+    return find_network(name)
+
+
+def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequence[Callback] = ()) -> list[Candidate]:
+    """Train every network for a short while and judge it by training images that are held out.
+
+    Two searches that differ in their seed find networks whose accuracies differ by more than a short training is wrong
+    about (docs/results.md): as in DARTS (Liu, Simonyan and Yang, ICLR 2019), the best of several is taken.
+
+    Args:
+        sources: network files, two or more.
+        config: of the trainings. All have the same seed, so that all learn from the same images and are judged by the
+            same ones.
+        callbacks: are shown every training, one after another.
+
+    Returns:
+        The candidates, best first; of equal ones, in the order given. `selection.json` in the output has them, too.
+
+    Raises:
+        UserError: whatever is wrong with the configuration, the files or the data; nothing was written then, unless it
+            showed on the way.
+    """
+    config.validate()
+    if len(sources) < 2:
+        raise UserError("select: candidates: one was given; two or more are accepted")
+    configure_threads(config.threads)
+    specs = [load_network(source) for source in sources]
+    sizes = sorted({spec.input_size for spec in specs})
+    if config.image_size is None and len(sizes) > 1:
+        raise UserError(f"--image-size: is needed, as the candidates are for {sizes[0]} and for {sizes[-1]} pixels")
+    processes = join_processes(pick_device(config.device))
+    runs = [config.output / f"{number:02}-{_called(source)}" for number, source in enumerate(sources, 1)]
+    for run in runs:
+        check_output(processes, run, "train", resume=config.resume)
+    dataset = load_data(
+        config.data,
+        image_size=config.image_size,
+        default_image_size=specs[0].input_size,
+        max_images=config.max_images,
+        hold_out=config.hold_out,
+        seed=config.seed,
+        workers=config.workers,
+        on_bad_image=config.on_bad_image,
+    )
+    candidates = []
+    for source, spec, run in zip(sources, specs, runs, strict=True):
+        one = replace(config, output=run)
+        result = train(spec, dataset, one, write=True, origin=origin_of(source, spec), callbacks=callbacks)
+        candidates.append(Candidate(os.fspath(source), result.macs, result.params, result.top1, os.fspath(run)))
+    candidates.sort(key=lambda candidate: -candidate.top1)
+    if processes.is_first:
+        write_json_atomic(config.output / SELECTION_FILE, [asdict(candidate) for candidate in candidates])
+    return candidates
+
+
+def _called(source: Path) -> str:
+    """A name for the candidate in its file: that of the run, where it is a search's."""
+    return source.absolute().parent.name if source.name == NETWORK_NAME else source.stem
