@@ -36,6 +36,7 @@ LITTLE = ("--epochs=1", "--max-images=64", "--batch-size=16", "--threads=1")
 APPENDED = {
     "search": (*LITTLE, "--warmup-epochs=0", "--architecture-batch-size=16"),
     "train": (*LITTLE, "--warmup-epochs=0"),
+    "select": (*LITTLE, "--warmup-epochs=0"),
 }
 KINDS_TO_RUN = {"bash", "console", "python", "toml"}
 DIRECTIVE = re.compile(r"\{\w+\}")

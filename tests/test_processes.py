@@ -50,6 +50,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "whole training": (*TRAIN, "--epochs", "4", "--checkpoint-every", "0"),
     "own norms": (*TRAIN, "--epochs", "4", "--checkpoint-every", "0", "--sync-batch-norm", "false"),
     "mixed": (*TRAIN, "--epochs", "2", "--batch-size", "12", "--max-images", "120", "--mixup", "0.2", "--cutmix", "1"),
+    "selection": ("select", NETWORK, *TRAIN[1:], *FEW, "--batch-size", "20"),
     "no shares": (*SHORT, "--batch-size", "61"),
     "no pairs": (*TRAIN, "--batch-size", "10", "--cutmix", "1"),
     "in use": SHORT,
@@ -175,6 +176,15 @@ def test_processes_mix_images_each_among_its_own(two: Several) -> None:
     assert [codes["mixed"] for codes in two.codes] == [0, 0]
     first, last = (record["loss"] for record in repeatable_metrics(two.folder / "mixed"))
     assert last < first
+
+
+def test_a_selection_is_the_same(two: Several, tmp_path: Path) -> None:
+    def top1(run: Path) -> list[float]:
+        return [candidate["top1"] for candidate in json.loads((run / "selection.json").read_text())]
+
+    found = top1(two.folder / "selection")
+    # Two candidates that are the same network: what processes share may not differ between the trainings, either.
+    assert found[0] == found[1] == pytest.approx(top1(alone("selection", tmp_path))[0], abs=2)
 
 
 def test_one_process_speaks(two: Several) -> None:

@@ -144,12 +144,13 @@ def _title(name: str, input_size: int) -> str:
 
 def show_selection(document: dict[str, Any]) -> None:
     """The candidates, best first."""
-    columns = ["candidate, best first", "MACs", "params", "top-1, held-out images"]
+    title = f"trained for a short while in {document['output']}, best first"
+    columns = ["candidate", "MACs", "params", "top-1, held-out images"]
     rows = [
         [candidate["network"], *(_text(name, candidate[name]) for name in ("macs", "params", "top1"))]
         for candidate in document["candidates"]
     ]
-    print_table("", columns, rows)
+    print_table(title, columns, rows)
 
 
 def show_predictions(document: list[dict[str, Any]]) -> None:
