@@ -144,10 +144,10 @@ def _title(name: str, input_size: int) -> str:
 
 def show_selection(document: dict[str, Any]) -> None:
     """The candidates, best first."""
-    title = f"trained for a short while in {document['output']}, best first"
-    columns = ["candidate", "MACs", "params", "top-1, held-out images"]
+    title = f"best first, by images held out of short trainings in {document['output']}"
+    columns = ["candidate", "MACs", "params", "cross-entropy", "top-1"]
     rows = [
-        [candidate["network"], *(_text(name, candidate[name]) for name in ("macs", "params", "top1"))]
+        [candidate["network"], *(_text(name, candidate[name]) for name in ("macs", "params", "cross_entropy", "top1"))]
         for candidate in document["candidates"]
     ]
     print_table(title, columns, rows)

@@ -15,7 +15,8 @@ from fpnas.runtime.processes import join_processes
 from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import configure_threads, pick_device
 from fpnas.select_config import SelectConfig
-from fpnas.train import origin_of, train
+from fpnas.train import check_before_loading, fit_to_data, origin_of, train
+from fpnas.training.evaluation import cross_entropy, normalised_batches
 from fpnas.training.load import load_data
 
 __all__ = ["SELECTION_FILE", "Candidate", "candidate_file", "run_select"]
@@ -30,13 +31,15 @@ class Candidate:
     Attributes:
         network: its file.
         macs, params: of the network.
-        top1: percent of the images held out.
+        cross_entropy: mean over the images held out, nats.
+        top1: percent of them.
         run: directory of the training.
     """
 
     network: str
     macs: int
     params: int
+    cross_entropy: float
     top1: float
     run: str
 
@@ -56,7 +59,9 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     """Train every network for a short while and judge it by training images that are held out.
 
     Two searches that differ in their seed find networks whose accuracies differ by more than a short training is wrong
-    about (docs/results.md): as in DARTS (Liu, Simonyan and Yang, ICLR 2019), the best of several is taken.
+    about (docs/results.md): as in DARTS (Liu, Simonyan and Yang, ICLR 2019), the best of several is taken. By its
+    cross-entropy, as a search judges networks: two trainings of one network differ less in it, beside what two networks
+    do, than in the number of images that are right.
 
     Args:
         sources: network files, two or more.
@@ -76,10 +81,13 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
         raise UserError("select: candidates: one was given; two or more are accepted")
     configure_threads(config.threads)
     specs = [load_network(source) for source in sources]
+    for spec in specs:
+        check_before_loading(spec, config, None)
     sizes = sorted({spec.input_size for spec in specs})
     if config.image_size is None and len(sizes) > 1:
         raise UserError(f"--image-size: is needed, as the candidates are for {sizes[0]} and for {sizes[-1]} pixels")
-    processes = join_processes(pick_device(config.device))
+    device = pick_device(config.device)
+    processes = join_processes(device)
     runs = [config.output / f"{number:02}-{_called(source)}" for number, source in enumerate(sources, 1)]
     for run in runs:
         check_output(processes, run, "train", resume=config.resume)
@@ -93,12 +101,17 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
         workers=config.workers,
         on_bad_image=config.on_bad_image,
     )
+    assert dataset.test is not None
+    for spec in specs:
+        fit_to_data(spec, dataset)  # refuses what would be refused after the trainings of others
     candidates = []
     for source, spec, run in zip(sources, specs, runs, strict=True):
         one = replace(config, output=run)
         result = train(spec, dataset, one, write=True, origin=origin_of(source, spec), callbacks=callbacks)
-        candidates.append(Candidate(os.fspath(source), result.macs, result.params, result.top1, os.fspath(run)))
-    candidates.sort(key=lambda candidate: -candidate.top1)
+        batches = normalised_batches(dataset.test, dataset.mean, dataset.std, device, config.workers)
+        loss = cross_entropy(result.network.to(device), batches)
+        candidates.append(Candidate(os.fspath(source), result.macs, result.params, loss, result.top1, os.fspath(run)))
+    candidates.sort(key=lambda candidate: candidate.cross_entropy)
     if processes.is_first:
         write_json_atomic(config.output / SELECTION_FILE, [asdict(candidate) for candidate in candidates])
     return candidates

@@ -31,7 +31,7 @@ from fpnas.training.load import load_data
 from fpnas.training.policies import Policy
 from fpnas.training.precision import Precision
 
-__all__ = ["TrainResult", "fit_to_data", "origin_of", "run_train", "train"]
+__all__ = ["TrainResult", "check_before_loading", "fit_to_data", "origin_of", "run_train", "train"]
 
 
 def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -50,7 +50,7 @@ def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback
     configure_threads(config.threads)
     initial = load(source) if what_is_at(source, "network") == "folder" else None
     spec = initial.network.spec if initial else load_network(source)
-    _check_before_loading(spec, config, initial)
+    check_before_loading(spec, config, initial)
     check_output(join_processes(pick_device(config.device)), config.output, "train", resume=config.resume)
     dataset = load_data(
         config.data,
@@ -148,7 +148,7 @@ def train(
     )
 
 
-def _check_before_loading(spec: NetworkSpec, config: TrainConfig, initial: TrainedModel | None) -> None:
+def check_before_loading(spec: NetworkSpec, config: TrainConfig, initial: TrainedModel | None) -> None:
     """Raises UserError for what can be known to fail before images are loaded."""
     device = pick_device(config.device)
     Precision(config.precision, device)  # refuses what the device cannot do

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fpnas.nn.network import build_network
 from fpnas.space_file import load_space
-from fpnas.training.evaluation import accuracy, recalibrate_batch_norm
+from fpnas.training.evaluation import accuracy, cross_entropy, recalibrate_batch_norm
 
 
 def batches_of(images: int, size: int = 8, batch: int = 6, classes: int = 10) -> list[tuple[Tensor, Tensor]]:
@@ -32,6 +32,18 @@ def test_accuracy_counts_the_first_and_the_first_five(classes: int) -> None:
     measured = accuracy(model, batches)
     assert (measured.top1, measured.top5, measured.images) == (100 * first / 50, 100 * five / 50, 50)
     assert 0 < first < 50 or classes == 2
+
+
+def test_cross_entropy_is_the_mean_over_images() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Dropout(0.5))
+    batches = batches_of(50)  # the last batch is smaller
+    losses = [
+        -logits.log_softmax(0)[label].item()
+        for images, labels in batches
+        for logits, label in zip(model[:2](images).double(), labels.tolist(), strict=True)
+    ]
+    assert cross_entropy(model, batches) == pytest.approx(sum(losses) / 50, rel=1e-12) and model.training
 
 
 @pytest.mark.parametrize("mode", [True, False])

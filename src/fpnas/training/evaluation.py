@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fpnas.runtime.processes import WHOLE, Processes, Share
 from fpnas.training.augment import normalise, to_device
 from fpnas.training.batches import Batch, iterate
 from fpnas.training.data import ImageSource
 
-__all__ = ["JUDGED_BATCH", "Accuracy", "accuracy", "normalised_batches", "recalibrate_batch_norm"]
+__all__ = ["JUDGED_BATCH", "Accuracy", "accuracy", "cross_entropy", "normalised_batches", "recalibrate_batch_norm"]
 
 JUDGED_BATCH = 500
 """Images of a batch that an accuracy is measured on."""
@@ -68,6 +69,24 @@ def accuracy(model: nn.Module, batches: Iterable[Batch], processes: Processes | 
     if not images:
         raise ValueError("accuracy of no images")
     return Accuracy(100 * first / images, 100 * five / images, images)
+
+
+@torch.no_grad()
+def cross_entropy(model: nn.Module, batches: Iterable[Batch]) -> float:
+    """Mean cross-entropy in eval mode, nats, summed in float64; the model's mode is restored.
+
+    Args:
+        model: gives logits (B, classes).
+        batches: normalised images (B, C, H, W) and labels (B,), on the model's device; one image or more in all.
+    """
+    was_training = model.training
+    model.eval()
+    total, images = 0.0, 0
+    for inputs, labels in batches:
+        total += F.cross_entropy(model(inputs).double(), labels, reduction="sum").item()
+        images += len(labels)
+    model.train(was_training)
+    return total / images
 
 
 @torch.no_grad()
