@@ -81,32 +81,31 @@ def report() -> None:
     known = judged()
     rows = [row | known[row["architecture"]] for row in searches() if row["architecture"] in known]
     accuracies = [statistics.mean(row["top1"]) for row in rows]
-    losses = [row["cross_entropy"] for row in rows]
+    places = [percentile(value) for value in accuracies]
     seconds = [known[row["architecture"]]["seconds"] for row in rows]
+    first, second = zip(*(row["top1"] for row in rows), strict=True)
     print(f"{len(rows)} searches, {spread(seconds, 0)} s of short training each")
-    print(
-        "two trainings on all images: correlation",
-        f"{pearsonr(*zip(*(row['top1'] for row in rows), strict=True))[0]:.2f}",
-    )
-    for what, values in (
-        ("cross-entropy, nats", [-loss for loss in losses]),
-        ("top-1, percent", [row["held_out_top1"] for row in rows]),
-    ):
-        agreement = pearsonr(values, accuracies)[0], kendalltau(values, accuracies)[0]
-        print(f"{what}, of images held out: correlation {agreement[0]:.2f}, Kendall's tau {agreement[1]:.2f}")
+    print(f"two trainings on all images: correlation {pearsonr(first, second)[0]:.2f}")
+    guides = {
+        "cross-entropy on images held out": [-row["cross_entropy"] for row in rows],
+        "hits among them": [row["held_out_top1"] for row in rows],
+        "accuracy with the weights of its own search": [row["supernet_top1"] for row in rows],
+        "test accuracy, which nobody has": accuracies,
+    }
+    for name, guide in guides.items():
+        agreement = pearsonr(guide, accuracies)[0], kendalltau(guide, accuracies)[0]
+        print(f"by {name}: correlation with the test {agreement[0]:.2f}, Kendall's tau {agreement[1]:.2f}")
+        order = sorted(range(len(rows)), key=lambda index: -guide[index])
+        for count in range(1, 9):
+            test, within = (_mean_of_best([values[index] for index in order], count) for values in (accuracies, places))
+            print(f"  best of {count}: test {test:.2f}%, in the best {within:.1f}% of the table")
 
-    # Of every choice of so many searches: the probability that the one in this place, by cross-entropy, is the best.
-    order = sorted(range(len(rows)), key=lambda index: losses[index])
-    places = [percentile(accuracies[index]) for index in order]
-    for count in range(1, 9):
-        chances = [
-            math.comb(len(rows) - 1 - place, count - 1) / math.comb(len(rows), count) for place in range(len(rows))
-        ]
-        test, within = (
-            sum(chance * value for chance, value in zip(chances, values, strict=True))
-            for values in ([accuracies[index] for index in order], places)
-        )
-        print(f"best of {count}: test {test:.2f}%, in the best {within:.1f}% of the table")
+
+def _mean_of_best(values: list[float], count: int) -> float:
+    """Mean over all choices of so many values, sorted by what they are chosen by, of the first among them."""
+    behind = len(values) - 1
+    choices = math.comb(len(values), count)
+    return sum(math.comb(behind - place, count - 1) / choices * value for place, value in enumerate(values))
 
 
 def main() -> None:
