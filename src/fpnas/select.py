@@ -58,10 +58,9 @@ def candidate_file(name: str) -> Path:
 def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequence[Callback] = ()) -> list[Candidate]:
     """Train every network for a short while and judge it by training images that are held out.
 
-    Two searches that differ in their seed find networks whose accuracies differ by more than a short training is wrong
-    about (docs/results.md): as in DARTS (Liu, Simonyan and Yang, ICLR 2019), the best of several is taken. By its
-    cross-entropy, as a search judges networks: two trainings of one network differ less in it, beside what two networks
-    do, than in the number of images that are right.
+    Searches that differ in their seed alone find networks that differ: as in DARTS (Liu, Simonyan and Yang, ICLR 2019),
+    the best of several is taken. By cross-entropy, as a search judges networks: it agrees with the accuracy after a
+    whole training a little better than the number of hits does (docs/results.md, "The best of several searches").
 
     Args:
         sources: network files, two or more.

@@ -12,6 +12,7 @@ from finished_runs import copied
 
 from fpnas.report.charts import line, summed_up
 from fpnas.report.comparison import comparison_charts, comparison_table
+from fpnas.report.figures import figures
 from fpnas.report.page import render
 from fpnas.report.runs import ReportedRun, read_runs
 
@@ -82,6 +83,30 @@ def test_curves_are_overlaid_and_know_their_run(search_run: Path, train_run: Pat
         assert [trace["meta"]["run"] for trace in charts[title].traces] == numbers
         run = read_runs(paths)[numbers[0]]
         assert charts[title].traces[0]["y"] == [record[name] for record in run.epochs]
+
+
+def test_what_was_held_out_is_no_test(train_run: Path, tmp_path: Path) -> None:
+    tested = [trained(train_run, tmp_path / name, 90.0 + seed, seed=seed) for seed, name in enumerate("ab")]
+    held = [
+        trained(train_run, tmp_path / name, 95.0, hold_out=0.5, learning_rate=rate)
+        for rate, name in ((1, "c"), (2, "d"))
+    ]
+    runs = read_runs([*tested, *held])
+    charts = comparison_charts(runs)
+    curves = {
+        chart.title: [trace["meta"]["run"] for trace in chart.traces] for chart in charts if "epoch" in chart.title
+    }
+    assert curves == {
+        "Test accuracy of the trainings, epoch by epoch": [0, 1],
+        "Accuracy of the trainings on the images that they held out, epoch by epoch": [2, 3],
+        "Loss of the trainings on their training images, epoch by epoch": [0, 1, 2, 3],
+    }
+    fronts = [chart.title for chart in charts if "Pareto" in chart.title]
+    assert fronts == ["Held-out accuracy over multiply-adds on digits, with the Pareto front"]
+    assert [figure.text for figure in figures(runs[2]) if figure.name == "held-out accuracy, %"]
+    assert not [figure.text for figure in figures(runs[0]) if figure.name == "held-out accuracy, %"]
+    alone = render([runs[2]])
+    assert "held-out training images" in alone and "test image" not in alone.lower()
 
 
 def test_lines_are_told_apart_without_colours_too() -> None:

@@ -157,7 +157,7 @@ def test_a_training_s_mistakes(train_run: Path) -> None:
     assert [image.probability for image in mistakes.worst] == sorted(
         (i.probability for i in mistakes.worst), reverse=True
     )
-    assert "taken for" in confusion_chart(mistakes).summary
+    assert "taken for" in confusion_chart(mistakes, "test images").summary
     assert len(training_charts(read_run(train_run))) == 2
 
 

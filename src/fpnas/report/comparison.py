@@ -21,22 +21,37 @@ _MOST_POINTS_NAMED = 10
 def comparison_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
     """What each of several runs found over what it costs, by data, and their curves together."""
     charts = []
-    by_data: dict[tuple[str, str], list[ReportedRun]] = {}
+    by_data: dict[tuple[str, str, bool], list[ReportedRun]] = {}
     for run in runs:
-        by_data.setdefault((run.kind, str(run.config.get("data"))), []).append(run)
-    for (kind, data), alike in sorted(by_data.items(), reverse=True):
+        by_data.setdefault((run.kind, str(run.config.get("data")), run.held_out), []).append(run)
+    for (kind, data, _), alike in sorted(by_data.items(), reverse=True):
         charts.append(_pareto(kind, data, alike))
-    for kind, name, title, label, unit in _CURVES:
-        charts.append(_overlaid([run for run in enumerate(runs) if run[1].kind == kind], name, title, label, unit))
+    for kind, held_out, name, title, label, unit in _CURVES:
+        shown = [
+            (number, run)
+            for number, run in enumerate(runs)
+            if run.kind == kind and (held_out is None or run.held_out == held_out)
+        ]
+        charts.append(_overlaid(shown, name, title, label, unit))
     return [chart for chart in charts if chart is not None]
 
 
-_CURVES = (
-    ("train", "test_top1", "Test accuracy of the trainings, epoch by epoch", "test accuracy, %", "%"),
-    ("train", "loss", "Loss of the trainings on their training images, epoch by epoch", "loss, nats", " nats"),
-    ("search", "entropy_nats", "Entropy of the searches after every epoch", "entropy, nats", " nats"),
+# Kind of the runs, whether they held images out where that matters, what the record calls it, title, axis and unit.
+_CURVES: tuple[tuple[str, bool | None, str, str, str, str], ...] = (
+    ("train", False, "test_top1", "Test accuracy of the trainings, epoch by epoch", "test accuracy, %", "%"),
+    (
+        "train",
+        True,
+        "test_top1",
+        "Accuracy of the trainings on the images that they held out, epoch by epoch",
+        "held-out accuracy, %",
+        "%",
+    ),
+    ("train", None, "loss", "Loss of the trainings on their training images, epoch by epoch", "loss, nats", " nats"),
+    ("search", None, "entropy_nats", "Entropy of the searches after every epoch", "entropy, nats", " nats"),
     (
         "search",
+        None,
         "mode_top1",
         "Accuracy of the searches' most probable architectures, with shared weights",
         "accuracy with shared weights, %",
@@ -95,7 +110,9 @@ def _pareto(kind: str, data: str, runs: Sequence[ReportedRun]) -> Chart | None:
         if not front or point.accuracy[1] > front[-1].accuracy[1]:
             front.append(point)
     unit, word = macs_unit(points[-1].macs[1])
-    reached = "Test accuracy" if kind == "train" else "Accuracy with shared weights"
+    reached = "Held-out accuracy" if runs[0].held_out else "Test accuracy"
+    if kind == "search":
+        reached = "Accuracy with shared weights"
     several = any(point.runs > 1 for point in points)
     bars = " Bars go from the least to the greatest of the seeds." if several else ""
     least, most = points[0].macs[1], points[-1].macs[1]

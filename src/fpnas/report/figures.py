@@ -36,6 +36,7 @@ def figures(run: ReportedRun) -> list[Figure]:
         value = known.get(field)
         if value is not None:
             value = 100 * value if field == "budget_share" else value
+            name = "held-out accuracy, %" if field == "test_top1" and run.held_out else name
             found.append(Figure(name, format(value, form), value))
     return found
 

@@ -45,8 +45,8 @@ def read_mistakes(path: Path) -> Mistakes | None:
     return Mistakes(names, confusion, worst)
 
 
-def confusion_chart(mistakes: Mistakes) -> Chart:
-    """A heat map: what the images of each class are taken for, in percent of the class."""
+def confusion_chart(mistakes: Mistakes, images: str) -> Chart:
+    """A heat map: what the images of each class are taken for, in percent of it; the title calls them `images`."""
     names = mistakes.class_names
     places = list(range(len(names)))
     shares = [[100 * count / max(1, sum(row)) for count in row] for row in mistakes.confusion]
@@ -64,8 +64,8 @@ def confusion_chart(mistakes: Mistakes) -> Chart:
     labelled = len(names) <= _MOST_LABELLED
     ticks = {"tickvals": places, "ticktext": [chart_text(short(name, 16)) for name in names], "showgrid": False}
     return Chart(
-        "Confusion matrix: of the test images of each class (row), the percentage taken for each class (column)",
-        f"Most often: {confused}." if off else "Every test image is taken for what it is.",
+        f"Confusion matrix: of the {images} of each class (row), the percentage taken for each class (column)",
+        f"Most often: {confused}." if off else f"All {images} are taken for what they are.",
         [
             heat_map(
                 shares,

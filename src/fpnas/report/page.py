@@ -211,18 +211,19 @@ def _mistakes(page: _Page, run: ReportedRun) -> None:
         return
     page.add("<h2>What it gets wrong</h2>")
     if mistakes.confusion:
-        page.chart(confusion_chart(mistakes))
+        page.chart(confusion_chart(mistakes, run.judged_by))
     else:
         page.add(f"<p>A confusion matrix of {len(mistakes.class_names)} classes would show nothing.</p>")
     items = "".join(
-        f'<li><img alt="Test image number {image.index}, of class {escape(image.label)}" '
+        f'<li><img alt="Image number {image.index} of the {run.judged_by}, of class {escape(image.label)}" '
         f'src="data:image/png;base64,{image.png}">is {escape(image.label)}, taken for {escape(image.taken_for)} with '
         f"{100 * image.probability:.0f}%</li>"
         for image in mistakes.worst
     )
     if items:
         page.add(
-            "<h3>Test images it is most wrong about, by the probability it gives to the wrong class</h3>"
+            f"<h3>{run.judged_by.capitalize()} it is most wrong about, by the probability it gives to the wrong class"
+            "</h3>"
             f"<ul class='mistakes'>{items}</ul>"
         )
 

@@ -59,6 +59,16 @@ class ReportedRun:
         return self.directory.kind
 
     @property
+    def held_out(self) -> bool:
+        """Whether a training is judged by training images that it held out, in place of test images."""
+        return bool(self.config.get("hold_out"))
+
+    @property
+    def judged_by(self) -> str:
+        """What a training's accuracy is of."""
+        return "held-out training images" if self.held_out else "test images"
+
+    @property
     def target_macs(self) -> int | None:
         """The budget of a search."""
         target = self.config.get("target_macs")

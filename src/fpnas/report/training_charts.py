@@ -20,7 +20,7 @@ def _accuracy(run: ReportedRun) -> Chart | None:
     five = f"; {top5[-1]:.2f}% have their class among the five most probable" if top5 else ""
     best = max(accuracy)
     return Chart(
-        "Accuracy on the test images, epoch by epoch",
+        f"Accuracy on the {run.judged_by}, epoch by epoch",
         f"{accuracy[0]:.2f}% after epoch {epochs[0]}, {accuracy[-1]:.2f}% after epoch {epochs[-1]}{five}. Highest: "
         f"{best:.2f}% after epoch {epochs[accuracy.index(best)]}.",
         [line("top-1, %", epochs, accuracy, mode="lines+markers")],
