@@ -27,6 +27,7 @@ from fpnas.errors import UserError
 from fpnas.model_folder import load, save_model
 from fpnas.network_file import load_network
 from fpnas.search_config import SearchConfig
+from fpnas.select_config import SelectConfig
 from fpnas.train_config import TrainConfig
 from fpnas.version import __version__
 
@@ -56,7 +57,9 @@ def test_help_shows_options_with_dashes(capfd: Captured, name: str) -> None:
     assert not re.search(r"--\w*_", text) and "class" not in re.findall(r"<(\w+)", text)
 
 
-@pytest.mark.parametrize(("name", "configuration"), [("search", SearchConfig), ("train", TrainConfig)])
+@pytest.mark.parametrize(
+    ("name", "configuration"), [("search", SearchConfig), ("select", SelectConfig), ("train", TrainConfig)]
+)
 def test_every_field_is_an_option_with_a_help(capfd: Captured, name: str, configuration: type) -> None:
     text = answer(capfd, name, "--help")
     helps = attribute_helps(configuration)

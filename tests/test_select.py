@@ -1,6 +1,7 @@
 """Images held out of a training, and the selection of one of several networks by them."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,22 @@ import pytest
 import torch
 from command_line import Captured, answer, document
 from finished_runs import LIGHT, network_file, repeatable_metrics, train_config
-from refusals import exit_code, image_folder, refused, tree, write_network
+from refusals import SOUND_IMAGES, exit_code, image_folder, refused, tree, write_network
+from torch import Tensor
 
+from fpnas.errors import UserError
+from fpnas.export_images import images_for_export
 from fpnas.model_folder import load
 from fpnas.network_file import load_network, network_to_json
 from fpnas.select import Candidate, run_select
 from fpnas.select_config import SelectConfig
 from fpnas.train import run_train
 from fpnas.training import streams
+from fpnas.training.class_balance import class_balanced_split
+from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet
 from fpnas.training.load import load_data
+from fpnas.training.streams import StreamedImages
 
 FEW: dict[str, Any] = {"max_images": 200, "batch_size": 25, "epochs": 2, "warmup_epochs": 0.5}
 
@@ -81,8 +88,8 @@ def test_what_is_held_out_of_images_that_are_not_in_memory(monkeypatch: pytest.M
     assert held.train is not None and streamed.train is not None
     assert held.train.in_memory and not streamed.train.in_memory
     assert len(images_and_labels(streamed, "train")) == len(images_and_labels(streamed, "test")) == 7
-    # What the one left out, the other replaced; neither counts it for both parts.
-    assert held.skipped == 1 and streamed.skipped >= 1
+    # Neither counts what was left out for both parts.
+    assert held.skipped == streamed.skipped == 1
     assert {label for _, label in images_and_labels(streamed, "test")} == {0, 1}
 
 
@@ -93,6 +100,49 @@ def test_a_training_is_judged_by_what_it_holds_out(tmp_path: Path) -> None:
     card = (tmp_path / "run" / "README.md").read_text()
     assert "358 held-out training images of digits" in card and "test images" not in card
     assert "- `hold_out`: 0.25" in card
+
+
+def test_what_cannot_be_read_later_is_replaced_by_images_of_its_part() -> None:
+    gone: set[int] = set()
+
+    def read(index: int, crop: Crop | None = None) -> Tensor:
+        if index in gone:
+            raise UserError(f"image {index}: cannot be read")
+        return torch.full((1, 2, 2), index, dtype=torch.uint8)
+
+    source = StreamedImages(read, torch.zeros(40, dtype=torch.int64), replace_bad=True, left_out=3)
+    kept = torch.arange(0, 40, 2)
+    parts = source.part(kept, left_out=source.skipped), source.part(kept + 1, left_out=0)
+    gone |= {4, 11}
+    for part, places in zip(parts, (kept, kept + 1), strict=True):
+        seen = part.batch(torch.arange(20))[:, 0, 0, 0].tolist()
+        assert set(seen) == set(places.tolist()) - gone
+    assert [part.skipped for part in parts] == [4, 1]
+
+
+def test_searches_of_the_seed_have_other_halves() -> None:
+    dataset = load_data("digits")
+    assert dataset.train is not None
+    halves = class_balanced_split(dataset.train.labels, 0.5, seed=0)
+    held = images_and_labels(load_data("digits", hold_out=0.5), "test")
+    for half in halves:
+        pixels = dataset.train.batch(half)
+        images = {
+            (image.numpy().tobytes(), int(label))
+            for image, label in zip(pixels, dataset.train.labels[half], strict=True)
+        }
+        assert 0.4 < sum(image in images for image in held) / len(held) < 0.6
+
+
+def test_an_export_knows_what_was_held_out(tmp_path: Path) -> None:
+    folder = image_folder(tmp_path / "photos", train__cat=20, train__dog=20)  # and no test images
+    run = tmp_path / "run"
+    options: dict[str, Any] = {"image_size": 8, "hold_out": 0.5, "epochs": 1, "batch_size": 10, "seed": 3}
+    run_train(network_file(tmp_path), train_config(run, data=str(folder), **options))
+    dataset, _, labels = images_for_export(run, load(run), None, workers=0, needs_training=True)
+    assert dataset is not None and labels is not None
+    split = load_data(str(folder), image_size=8, hold_out=0.5, seed=3)
+    assert all(images_and_labels(dataset, part) == images_and_labels(split, part) for part in ("train", "test"))
 
 
 # Selection
@@ -143,7 +193,10 @@ def test_a_selection_goes_on_and_takes_more_candidates(tmp_path: Path) -> None:
     before = {name: content for name, content in tree(output).items() if "/" in name}
     found = run_select([first, second, third], select_config(output, resume=True))
     after = tree(output)
-    assert {name: after[name] for name in before} == before
+    pages = {name for name in before if name.endswith("report.html")}
+    assert {name: after[name] for name in before if name not in pages} == {
+        name: content for name, content in before.items() if name not in pages
+    }
     whole = run_select([first, second, third], select_config(tmp_path / "whole"))
 
     def of(candidates: list[Candidate]) -> list[Candidate]:
@@ -161,10 +214,15 @@ def test_what_searches_found(search_run: Path, tmp_path: Path, capfd: Captured) 
     assert files.keys() == {str(search_run / "network.json"), str(tmp_path / "net.json")}
     run = Path(files[str(search_run / "network.json")])
     assert run.name == f"01-{search_run.name}"
+    # The page of each is that of an ended training.
+    page = (run / "report.html").read_text()
+    assert "or interrupted:" not in page and "held-out training images it is most wrong about" in page.lower()
     assert "By `fpnas search` with strategy `fp-nas`" in (run / "README.md").read_text()
 
 
-def test_bad_selections(tmp_path: Path, capfd: Captured, train_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_selections(
+    tmp_path: Path, capfd: Captured, search_run: Path, train_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_network()
     sound = ["--data=digits", "--output=out"]
@@ -172,10 +230,23 @@ def test_bad_selections(tmp_path: Path, capfd: Captured, train_run: Path, monkey
     assert "nothing.json" in refused(capfd, "select", "net.json", "nothing.json", *sound)
     assert "a search run is expected" in refused(capfd, "select", "net.json", train_run, *sound)
     assert "--hold-out 0" in refused(capfd, "select", "net.json", "net.json", *sound, "--hold-out=0")
-    assert "--image-size: is needed" in refused(capfd, "select", "net.json", "fbnetv2-f1", *sound)
+    with monkeypatch.context() as patched:
+        patched.setenv("COLUMNS", "80")
+        image_folder(Path("photos"), **SOUND_IMAGES)
+        other_size = ["select", "net.json", "fbnetv2-f1", "--data=photos", "--output=out"]
+        assert "--image-size" in refused(capfd, *other_size)
     assert "--hold-out 1" in refused(capfd, "train", "net.json", *sound, "--hold-out=1.0")
     few = [*sound, "--max-images=10", "--batch-size=2"]
     assert "--hold-out 0.01" in refused(capfd, "train", "net.json", *few, "--hold-out=0.01")
+    assert "not all of a class" in refused(capfd, "train", "net.json", *few, "--hold-out=0.95")
     light = [*sound, "--max-images=100", "--batch-size=25", "--epochs=1", "--warmup-epochs=0", "--threads=1"]
     assert exit_code(["select", "net.json", "net.json", *light, "--quiet"]) == 0
-    assert "holds another run" in refused(capfd, "select", "net.json", "net.json", *light)
+    shutil.copy("net.json", "other.json")
+    assert "--output out: holds other files" in refused(capfd, "select", "net.json", "net.json", *light)
+    assert "--output out: holds other files" in refused(capfd, "select", "other.json", "other.json", *light)
+    assert "same order" in refused(capfd, "select", "net.json", "other.json", *light, "--resume")
+    assert "same order" in refused(capfd, "select", "other.json", "net.json", *light, "--resume")
+    assert "same order" in refused(capfd, "select", "net.json", "net.json", *light, "--output", "photos", "--resume")
+    shutil.copytree(search_run, "search")
+    Path("search/network.json").unlink()
+    assert "candidate search: the search has not ended" in refused(capfd, "select", "net.json", "search", *sound)

@@ -199,14 +199,16 @@ def _config_first(tokens: Sequence[str]) -> list[str]:
 
 
 def attribute_helps(configuration: type) -> dict[str, str]:
-    """Help texts by field, from the Attributes section of a dataclass's docstring."""
-    section = (configuration.__doc__ or "").partition("Attributes:")[2]
+    """Help texts by field, from the Attributes section of a dataclass's docstring and those of its bases."""
     helps: dict[str, str] = {}
-    for line in section.splitlines():
-        match = re.match(r" {8}(\w+): (.*)", line)
-        if match:
-            helps[match[1]] = match[2].strip().rstrip(".")
-        elif helps and line.startswith(" " * 12):
-            last = next(reversed(helps))
-            helps[last] = f"{helps[last]} {line.strip()}".rstrip(".")
+    for described in reversed(configuration.__mro__):
+        section = (described.__doc__ or "").partition("Attributes:")[2]
+        last = ""
+        for line in section.splitlines():
+            match = re.match(r" {8}(\w+): (.*)", line)
+            if match:
+                last = match[1]
+                helps[last] = match[2].strip().rstrip(".")
+            elif last and line.startswith(" " * 12):
+                helps[last] = f"{helps[last]} {line.strip()}".rstrip(".")
     return helps

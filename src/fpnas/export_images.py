@@ -50,10 +50,13 @@ def images_for_export(
         if needs_training:
             raise UserError("--format onnx-int8: is quantised by training images; a model folder alone needs --data")
         return None, random_images(model), None
+    # Of a training that held images out, by those.
+    own_split = () if data or not config.get("hold_out") else ("hold_out", "max_images", "seed")
     try:
         dataset = load_data(
             str(name),
             image_size=model.preprocess.image_size,
+            **{field: config[field] for field in own_split},
             workers=workers,
             on_bad_image="skip",  # they are to compare and to quantise by: others will do
             parts=("train", "test") if needs_training else ("test",),

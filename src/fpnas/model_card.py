@@ -28,7 +28,7 @@ def model_card(
 
     Args:
         spec: the network.
-        figures: `top1`, `top5` (percent), `macs`, `params`, `images` (of the test).
+        figures: `top1`, `top5` (percent), `macs`, `params`, `images` (that they are of).
         data: what `--data` was; of a path the last part is named, as of those in the recipe.
         class_names: by the index of the logit.
         license: for the hub's field.

@@ -10,12 +10,12 @@ from fpnas.errors import UserError
 from fpnas.files import what_is_at, write_json_atomic
 from fpnas.network_file import NETWORK_NAME, load_network
 from fpnas.runtime.callbacks import Callback
-from fpnas.runtime.carry_out import check_output
 from fpnas.runtime.processes import join_processes
-from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.run_directory import RunDirectory, goes_on
 from fpnas.runtime.setup import configure_threads, pick_device
 from fpnas.select_config import SelectConfig
 from fpnas.train import check_before_loading, fit_to_data, origin_of, train
+from fpnas.training.data import data_identity
 from fpnas.training.evaluation import cross_entropy, normalised_batches
 from fpnas.training.load import load_data
 
@@ -50,9 +50,12 @@ def candidate_file(name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    if name not in builtin_network_names() and what_is_at(name, "candidate") == "folder":
-        return RunDirectory.open(name, "search").network_path
-    return find_network(name)
+    if name in builtin_network_names() or what_is_at(name, "candidate") != "folder":
+        return find_network(name)
+    found = RunDirectory.open(name, "search").network_path
+    if not what_is_at(found, "candidate"):
+        raise UserError(f"candidate {name}: the search has not ended; one that has is accepted")
+    return found
 
 
 def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequence[Callback] = ()) -> list[Candidate]:
@@ -77,19 +80,15 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     """
     config.validate()
     if len(sources) < 2:
-        raise UserError("select: candidates: one was given; two or more are accepted")
+        raise UserError(f"select: {len(sources)} candidates; two or more are accepted")
     configure_threads(config.threads)
     specs = [load_network(source) for source in sources]
     for spec in specs:
         check_before_loading(spec, config, None)
-    sizes = sorted({spec.input_size for spec in specs})
-    if config.image_size is None and len(sizes) > 1:
-        raise UserError(f"--image-size: is needed, as the candidates are for {sizes[0]} and for {sizes[-1]} pixels")
     device = pick_device(config.device)
     processes = join_processes(device)
     runs = [config.output / f"{number:02}-{_called(source)}" for number, source in enumerate(sources, 1)]
-    for run in runs:
-        check_output(processes, run, "train", resume=config.resume)
+    processes.from_first(lambda: _check_output(config, runs))
     dataset = load_data(
         config.data,
         image_size=config.image_size,
@@ -101,12 +100,21 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
         on_bad_image=config.on_bad_image,
     )
     assert dataset.test is not None
+    images = data_identity(dataset)
+    sizes = sorted({spec.input_size for spec in specs})
+    if config.image_size is None and len(sizes) > 1 and dataset.image_size == specs[0].input_size:
+        # Not a size of the data's own, then; which one is meant is not known.
+        raise UserError(
+            f"--image-size: is needed: the candidates are for images of {sizes[0]} and of {sizes[-1]} pixels"
+        )
     for spec in specs:
         fit_to_data(spec, dataset)  # refuses what would be refused after the trainings of others
     candidates = []
     for source, spec, run in zip(sources, specs, runs, strict=True):
         one = replace(config, output=run)
-        result = train(spec, dataset, one, write=True, origin=origin_of(source, spec), callbacks=callbacks)
+        result = train(
+            spec, dataset, one, write=True, origin=origin_of(source, spec), images=images, callbacks=callbacks
+        )
         batches = normalised_batches(dataset.test, dataset.mean, dataset.std, device, config.workers)
         loss = cross_entropy(result.network.to(device), batches)
         candidates.append(Candidate(os.fspath(source), result.macs, result.params, loss, result.top1, os.fspath(run)))
@@ -114,6 +122,22 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     if processes.is_first:
         write_json_atomic(config.output / SELECTION_FILE, [asdict(candidate) for candidate in candidates])
     return candidates
+
+
+def _check_output(config: SelectConfig, runs: Sequence[Path]) -> None:
+    """UserError where there is anything but what this selection left before, as far as it is to go on."""
+    if not any(goes_on(run, config.resume) for run in runs):
+        RunDirectory.check_free(config.output)
+        return
+    known = {run.name for run in runs} | {SELECTION_FILE}
+    for path in sorted(config.output.iterdir()) if what_is_at(config.output, "--output") == "folder" else ():
+        if path.name not in known:
+            raise UserError(
+                f"--resume: {path}: of another selection; the same candidates in the same order are accepted, and more "
+                "behind them"
+            )
+    for run in runs:
+        RunDirectory.check_free(run, resume="train")
 
 
 def _called(source: Path) -> str:

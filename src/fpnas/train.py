@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -75,6 +75,7 @@ def train(
     write: bool = False,
     initial: TrainedModel | None = None,
     origin: str = "",
+    images: Mapping[str, str] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Train a network.
@@ -87,6 +88,8 @@ def train(
         initial: a trained network of these blocks to start from; weights are fresh when left out, or those of
             `config.from_search`.
         origin: how the network was found, for the model card.
+        images: `data_identity` of the data set as it was before an earlier training, in which unreadable images may
+            have shown up that change it.
         callbacks: are shown the run after every epoch and at the end, and may end it.
 
     Raises:
@@ -137,7 +140,7 @@ def train(
         processes=processes,
         identity={
             "network file": hashlib.sha256(content.encode()).hexdigest()[:16],
-            **data_identity(dataset),
+            **(data_identity(dataset) if images is None else images),
             **start_identity,
             **loop.identity,
         },

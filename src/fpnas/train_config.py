@@ -48,7 +48,8 @@ class TrainConfig:
         license: for the model card.
         max_images: size of a class-balanced subset of the training images; all when left out.
         hold_out: share of the training images that are held out of the training and take the place of the test images,
-            which are not looked at then: to compare recipes and networks by. None for 0; the seed decides which.
+            which are not looked at then: to compare recipes and networks by. None for 0; the seed decides which. What a
+            teacher, a model or a search that the training starts from has seen of them is not known here.
         image_size: side of the images, pixels; when left out that of `digits` and `fashion-mnist` themselves, and for
             other data the network's.
         workers: threads that load images which are not in memory, and that crop and vary images one by one.
@@ -61,7 +62,8 @@ class TrainConfig:
             small networks most of the exchange; it is another training then, that depends on the number of processes.
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out.
         resume: go on with the run that is in `output`, if there is one.
-        evaluate_every: epochs from one look at the test images to the next. After the last epoch there always is one.
+        evaluate_every: epochs from one look at the test images, or those held out, to the next. After the last epoch
+            there always is one.
         checkpoint_every: minutes between checkpoints within an epoch; each epoch ends with one anyway.
         quiet: no progress on standard error, and no table of the result.
     """

@@ -21,7 +21,7 @@ _FIGURES = ("top1", "top5", "raw_top1", "macs", "params", "seconds", "skipped_im
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training gave. Accuracies in percent of the test images.
+    """What a training gave. Accuracies in percent of the test images, or of those held out in their place.
 
     Attributes:
         top1, top5: with the averaged weights, which are those of `network`.
@@ -29,7 +29,7 @@ class TrainResult:
         macs, params: of the network.
         seconds: wall time, the evaluations included.
         network: on the processor, in eval mode.
-        images: of the test, that the accuracies were measured on.
+        images: of these, that the accuracies were measured on.
         epochs: that were done; fewer than planned where a callback ended the training.
         skipped_images: that could not be read and were left out or replaced, as the first process met them.
         mistakes: on those images, of a training that was written; None where it was read again.

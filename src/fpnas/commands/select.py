@@ -1,12 +1,13 @@
 """`fpnas select`."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fpnas.cli_parser import CommandParser
 from fpnas.cli_tables import show_selection
 from fpnas.commands.base import Command, configuration_of
-from fpnas.commands.report import keep_page
+from fpnas.commands.report import keep_page, write_page
 from fpnas.select_config import SelectConfig
 
 __all__ = ["COMMAND"]
@@ -30,6 +31,8 @@ def _run(arguments: Any) -> dict[str, Any]:
 
     sources = [candidate_file(name) for name in arguments.candidates]
     candidates = run_select(sources, config, callbacks=[keep_page])
+    for candidate in candidates:
+        write_page(Path(candidate.run))
     return {
         "network": candidates[0].network,
         "output": str(config.output),

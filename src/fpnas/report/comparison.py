@@ -1,7 +1,7 @@
 """Several runs side by side: what each found over what it costs, their curves together, a table of all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from html import escape
 from typing import Any
 
@@ -9,6 +9,8 @@ from fpnas.report.charts import Chart, axes, chart_text, column, line, macs_unit
 from fpnas.report.figures import Figure, figures
 from fpnas.report.runs import ReportedRun
 from fpnas.runtime.run_directory import MAY_CHANGE
+from fpnas.search_config import SearchConfig
+from fpnas.train_config import TrainConfig
 
 __all__ = ["comparison_charts", "comparison_table"]
 
@@ -21,9 +23,9 @@ _MOST_POINTS_NAMED = 10
 def comparison_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
     """What each of several runs found over what it costs, by data, and their curves together."""
     charts = []
-    by_data: dict[tuple[str, str, bool], list[ReportedRun]] = {}
+    by_data: dict[tuple[str, str, float], list[ReportedRun]] = {}
     for run in runs:
-        by_data.setdefault((run.kind, str(run.config.get("data")), run.held_out), []).append(run)
+        by_data.setdefault((run.kind, str(run.config.get("data")), run.setting("hold_out") or 0.0), []).append(run)
     for (kind, data, _), alike in sorted(by_data.items(), reverse=True):
         charts.append(_pareto(kind, data, alike))
     for kind, held_out, name, title, label, unit in _CURVES:
@@ -97,7 +99,7 @@ def _pareto(kind: str, data: str, runs: Sequence[ReportedRun]) -> Chart | None:
     for run in runs:
         # A network that was derived afterwards has no accuracy with shared weights.
         if run.result is not None and run.result.get(name) is not None:
-            alike = {name: value for name, value in run.config.items() if name not in {*_ASIDE, "seed"}}
+            alike = {name: value for name, value in _settings(run).items() if name not in {*_ASIDE, "seed"}}
             groups.setdefault((run.network if kind == "train" else None, repr(sorted(alike.items()))), []).append(run)
     points = [
         _Point(group[0].name, len(group), _spread(group, "macs"), _spread(group, name)) for group in groups.values()
@@ -186,7 +188,9 @@ def comparison_table(runs: Sequence[ReportedRun], link: Callable[[int], str]) ->
     rows = []
     for run in runs:
         settings = [
-            Figure(_words(name), _as_text(run.config[name]), run.setting(name)) for name in telling & run.config.keys()
+            Figure(_words(name), _as_text(value), run.setting(name))
+            for name, value in _settings(run).items()
+            if name in telling
         ]
         known = [Figure("kind", "search" if run.kind == "search" else "training"), *figures(run)]
         rows.append({figure.name: figure for figure in (*known, *sorted(settings, key=lambda figure: figure.name))})
@@ -203,11 +207,17 @@ def comparison_table(runs: Sequence[ReportedRun], link: Callable[[int], str]) ->
     return f"<table data-sorted='filter'><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
+def _settings(run: ReportedRun) -> dict[str, Any]:
+    """The configuration of a run; of one from before there were some settings, with what was in effect then."""
+    configuration = SearchConfig if run.kind == "search" else TrainConfig
+    return {field.name: field.default for field in fields(configuration) if field.default is not MISSING} | run.config
+
+
 def _telling(runs: Sequence[ReportedRun]) -> set[str]:
     """Settings that not all runs of a kind have alike; the data, where not all runs have the same."""
     names = {"data"} if len({repr(run.config.get("data")) for run in runs}) > 1 else set()
     for kind in ("search", "train"):
-        configs = [run.config for run in runs if run.kind == kind]
+        configs = [_settings(run) for run in runs if run.kind == kind]
         for name in {name for config in configs for name in config} - _ASIDE:
             if len({repr(config.get(name)) for config in configs}) > 1:
                 names.add(name)

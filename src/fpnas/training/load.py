@@ -1,7 +1,6 @@
 """From what `--data` names to a `DataSet`."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from fpnas.errors import UserError
+from fpnas.runtime.setup import generator_for
 from fpnas.training import folders
 from fpnas.training.batches import iterate, spread
 from fpnas.training.class_balance import class_balanced_split, class_balanced_subset
-from fpnas.training.crops import Crop
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, usual_shift
 from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, find_fashion_mnist, idx_path
 from fpnas.training.streams import StreamedImages, fit_memory
@@ -95,32 +94,6 @@ def load_data(
     return replace(dataset, train=train, test=test)
 
 
-class _Subset:
-    """Some of the images of a source that isn't in memory; of several subsets one counts what it skips."""
-
-    labels: Tensor
-    in_memory: bool
-
-    def __init__(self, source: "StreamedImages | _Subset", indices: Tensor, counts: bool) -> None:
-        self._source, self._indices, self._counts = source, indices, counts
-        self.labels, self.in_memory = source.labels[indices], source.in_memory
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @property
-    def skipped(self) -> int:
-        return self._source.skipped if self._counts else 0
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """Images at these indices of the subset."""
-        return self._source.batch(self._indices[indices])
-
-    def cropped(self, indices: Tensor, crops: Sequence[Crop]) -> Tensor:
-        """What the crops show of them."""
-        return self._source.cropped(self._indices[indices], crops)
-
-
 class _Resized:
     """Images of a source at another side, made whenever they are asked for."""
 
@@ -158,19 +131,27 @@ def _resized(source: ImageSource | None, image_size: int) -> ImageSource | None:
 
 
 def _subset(source: ImageSource, indices: Tensor, *, counts: bool = True) -> ImageSource:
+    """Some of the images; of several subsets one counts what is left out already."""
     if len(indices) == len(source):  # class folders are cut before they are read
         return source
+    left_out = source.skipped if counts else 0
     if isinstance(source, ImagesInMemory):
-        return ImagesInMemory(source.images[indices], source.labels[indices], source.skipped if counts else 0)
-    assert isinstance(source, StreamedImages | _Subset), source
-    return _Subset(source, indices, counts)
+        return ImagesInMemory(source.images[indices], source.labels[indices], left_out)
+    assert isinstance(source, StreamedImages), source
+    return source.part(indices, left_out=left_out)
 
 
 def _held_out(train: ImageSource, share: float, seed: int) -> tuple[ImageSource, ImageSource]:
     """The training images without those that are held out, and those."""
-    held, kept = class_balanced_split(train.labels, share, seed)
-    if not len(held) or not len(kept):
-        raise UserError(f"--hold-out {share}: of {len(train)} training images {len(held)} would be held out")
+    # Not the halves of a search with this seed: its weights have learned from one of them.
+    own_seed = generator_for(seed, "held out").initial_seed()
+    held, kept = class_balanced_split(train.labels, share, own_seed)
+    classes = len(train.labels.unique())
+    if not len(held) or len(train.labels[kept].unique()) < classes:
+        raise UserError(
+            f"--hold-out {share}: {len(held)} of {len(train)} training images, of {classes} classes, would be held "
+            "out; one or more, and not all of a class, is accepted"
+        )
     return _subset(train, kept), _subset(train, held, counts=False)
 
 

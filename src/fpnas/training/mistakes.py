@@ -27,10 +27,10 @@ _Wrong = tuple[float, int, int, int]
 
 @dataclass(frozen=True)
 class WrongImage:
-    """A test image of another class than the network says.
+    """A test image, or one held out in its place, of another class than the network says.
 
     Attributes:
-        index: in the test set.
+        index: among them.
         label, taken_for: class names.
         probability: of the wrong class.
         png: the image, base64.
@@ -45,7 +45,7 @@ class WrongImage:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Of a network on its test images.
+    """Of a network on its test images, or those held out in their place.
 
     Attributes:
         class_names: by label.

@@ -56,6 +56,15 @@ class StreamedImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, indices: Tensor, *, left_out: int) -> "StreamedImages":
+        """Some of them, which replace one another alone; of what is left out already, it counts so many."""
+        places = indices.tolist()
+
+        def read(index: int, crop: Crop | None = None) -> Tensor:
+            return self._read(places[index], crop)
+
+        return StreamedImages(read, self.labels[indices], replace_bad=self._replace_bad, left_out=left_out)
+
     def batch(self, indices: Tensor) -> Tensor:
         """Images at these indices, uint8, shape (B, C, H, W).
 
