@@ -191,6 +191,8 @@ def test_a_selection_goes_on_and_takes_more_candidates(tmp_path: Path) -> None:
     output = tmp_path / "out"
     run_select([first, second], select_config(output))
     before = {name: content for name, content in tree(output).items() if "/" in name}
+    (output / "report.html").write_text("a page of both")
+    before["report.html"] = (output / "report.html").read_bytes()
     found = run_select([first, second, third], select_config(output, resume=True))
     after = tree(output)
     pages = {name for name in before if name.endswith("report.html")}

@@ -129,9 +129,9 @@ def _check_output(config: SelectConfig, runs: Sequence[Path]) -> None:
     if not any(goes_on(run, config.resume) for run in runs):
         RunDirectory.check_free(config.output)
         return
-    known = {run.name for run in runs} | {SELECTION_FILE}
+    known = {run.name for run in runs}
     for path in sorted(config.output.iterdir()) if what_is_at(config.output, "--output") == "folder" else ():
-        if path.name not in known:
+        if path.is_dir() and path.name not in known:  # files, as a page of all trainings, may lie beside them
             raise UserError(
                 f"--resume: {path}: of another selection; the same candidates in the same order are accepted, and more "
                 "behind them"
