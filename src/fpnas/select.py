@@ -62,8 +62,8 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     """Train every network for a short while and judge it by training images that are held out.
 
     Searches that differ in their seed alone find networks that differ: as in DARTS (Liu, Simonyan and Yang, ICLR 2019),
-    the best of several is taken; by cross-entropy, as a search judges networks. What that is worth is in docs/results.md,
-    "The best of several searches".
+    the best of several is taken; by cross-entropy, as a search judges networks. What that is worth is in
+    docs/results.md, "The best of several searches".
 
     Args:
         sources: network files, two or more.
