@@ -1,16 +1,18 @@
 """The searches of every experiment: what each is called, its seeds, and the settings that are not the default."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fpnas.sampling import AdaptiveSamples, FixedSamples
 from fpnas.space import SearchSpace
-from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas_paper, parsec
+from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, fp_nas, fp_nas_paper, parsec
 
 SEEDS = (0, 1, 2)
 DEFAULT_SEEDS = range(5)
+
+FINE = "fbnetv2-f-32-fine"
 
 # As many steps as a search of the usual length has, at a quarter of its batch: so that what the strategies that train
 # every sample, or compute every choice, cost can be paid for whole runs. Samples are judged on half of a batch, as
@@ -52,6 +54,14 @@ ADAPTIVE = {
 }
 
 
+def _blocks_from_the_start(space: SearchSpace, settings: StrategySettings) -> Strategy:
+    """The default strategy as it was until 2026-11-28: no row chooses for its blocks at first."""
+    return fp_nas.build(replace(space, share="group"), settings)
+
+
+EARLIER = {"fp-nas-blocks": _blocks_from_the_start}
+
+
 def _every(experiment: str, variants: dict[str, dict[str, Any]], seeds: Iterable[int] = SEEDS) -> list[Plan]:
     """Seeds in the outer loop: after each round all variants have been searched equally often."""
     return [Plan(experiment, variant, seed, settings) for seed in seeds for variant, settings in variants.items()]
@@ -77,7 +87,11 @@ def plans() -> dict[str, list[Plan]]:
     return {
         "default": _every(
             "default",
-            {"fp-nas": {}, "fine": {"space": "fbnetv2-f-32-fine"}}
+            {
+                "fp-nas": {},
+                "fine": {"space": FINE, "strategy": "fp-nas-blocks"},
+                "fine, rows first": {"space": FINE},
+            }
             | dict.fromkeys(("two fifths, 1/4", "two fifths, 1/4, anew"), judged_more),
             DEFAULT_SEEDS,
         ),
@@ -115,7 +129,8 @@ def plans() -> dict[str, list[Plan]]:
             )
         ],
         "samples": _every("samples", {name: paper | {"strategy": name} for name in (*FIXED, *ADAPTIVE)}, (0,)),
-        "fine": _every("fine", {"fine": SMALL_STEPS | {"space": "fbnetv2-f-32-fine"}}),
+        "fine": _every("fine", {"fine": SMALL_STEPS | {"space": FINE, "strategy": "fp-nas-blocks"}})
+        + _every("fine", {"rows first": SMALL_STEPS | {"space": FINE}}, range(10)),
         "distribution": [
             plan
             for plan in _every(
@@ -150,7 +165,7 @@ def plans() -> dict[str, list[Plan]]:
                     "spaces/fbnetv2-f-32-widths.toml",
                     "fbnetv2-f-32",
                     "fbnetv2-fpp-32",
-                    "fbnetv2-f-32-fine",
+                    FINE,
                 )
             },
             (0,),

@@ -7,6 +7,7 @@ Source: FP-NAS (CVPR 2021), Tables 1 and 2. A group is one row of the paper's ma
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,17 @@ class SearchSpace:
     def cardinalities(self) -> tuple[tuple[int, ...], ...]:
         """Number of values per group and choice, shape (G, V)."""
         return tuple(group.cardinalities for group in self.groups)
+
+    @property
+    def first_of_row(self) -> tuple[int, ...]:
+        """Per group the first group of its row that has the same choices, shape (G,): with `share = "group"` itself.
+
+        With `share = "block"` these are the groups that are one group in the coarse form of the space.
+        """
+        if self.share != "block":
+            return tuple(range(len(self.groups)))
+        rows = [(re.sub(r"\.\d+$", "", group.name), group.choices) for group in self.groups]
+        return tuple(rows.index(row) for row in rows)
 
     @property
     def total_stride(self) -> int:

@@ -1,6 +1,6 @@
 """FP-NAS: a learned distribution, sampled in proportion to its entropy, factorized first and joint later.
 
-Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/tried.md` measures:
+Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with four changes that `docs/tried.md` measures:
 
 - The budget conditions the samples. Eq. 7 subtracts a share of the hinge cost, which draws nobody towards the
   budget from below: shallow networks, which a supernet learns sooner, then win and leave it unused. Here every
@@ -11,11 +11,13 @@ Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with three changes that `docs/t
 - One architecture, drawn by its weight, trains the shared weights: an unbiased estimate of the paper's gradient
   over all samples, at the price of one backward pass.
 - The likelihood is sharper than the mean over a batch (`likelihood_scale`).
+- Where every block chooses for itself, the blocks of a row choose alike until the distribution becomes joint
+  (`rows_first`): shared weights learn fewer combinations sooner, and what is learned of a row holds for its blocks.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,7 +54,14 @@ MOST_RATE = 0.25
 """The rate is never higher, given or not: a search of a few steps ends unsettled rather than decided by a batch."""
 
 
-def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
+class Start(NamedTuple):
+    """Of the line that the entropy is to follow: the share of the learning that was done, and the nats then."""
+
+    phase: float
+    nats: float
+
+
+def pace(entropy_nats: float, initial_nats: float, phase: float, start: Start | None = None) -> float:
     """Factor on the rate that keeps the entropy on a line from its start to (almost) nothing near the end.
 
     How far a rate takes a distribution depends on the space, the data and the number of steps; with a fixed one, a
@@ -62,9 +71,12 @@ def pace(entropy_nats: float, initial_nats: float, phase: float) -> float:
         entropy_nats: of the distribution now.
         initial_nats: of the distribution when it began to learn.
         phase: share of the learning that is done, in [0, 1).
+        start: of the line, where that is not the learning's.
     """
+    start = start or Start(0.0, initial_nats)
     final_nats = min(FINAL_ENTROPY_NATS, initial_nats / 2)
-    planned = initial_nats + (final_nats - initial_nats) * min(1.0, phase / SETTLED_BY)
+    done = min(1.0, (phase - start.phase) / (SETTLED_BY - start.phase)) if start.phase < SETTLED_BY else 1.0
+    planned = start.nats + (final_nats - start.nats) * done
     lag = (entropy_nats - planned) / initial_nats
     return math.exp(max(-MOST_PACING, min(MOST_PACING, PACING_GAIN * lag)))
 
@@ -82,6 +94,7 @@ class FpNas(DistributionSearch):
             the budget acts by the paper's hinge cost (Eq. 7).
         resample: whether one architecture drawn by weight is trained, or every sampled one.
         joint_from: share of the search at which the distribution becomes the joint one.
+        rows_first: whether, until then, blocks of one row choose alike where the space lets each choose for itself.
     """
 
     def __init__(
@@ -95,6 +108,7 @@ class FpNas(DistributionSearch):
         budget_floor: float | None,
         resample: bool,
         joint_from: float,
+        rows_first: bool = False,
     ) -> None:
         super().__init__(space, learning_rate=learning_rate)
         self.number_of_samples = number_of_samples
@@ -103,29 +117,34 @@ class FpNas(DistributionSearch):
         self.budget_floor = budget_floor
         self.resample = resample
         self.joint_from = joint_from
+        self._alike_G = torch.tensor(space.first_of_row) if rows_first and space.share == "block" else None
         self._learning_from = 0.0
-        self._initial_entropy = self.distribution.entropy().item()
+        self._initial_entropy = self._drawn_entropy()
+        self._start = Start(0.0, self._initial_entropy)
 
     def state_dict(self) -> dict[str, Any]:
-        """Distribution, its optimizer, and where the learning began."""
-        return super().state_dict() | {"learning_from": self._learning_from}
+        """Distribution, its optimizer, where the learning began, and the line that the entropy is to follow."""
+        return super().state_dict() | {"learning_from": self._learning_from, "start": tuple(self._start)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         super().load_state_dict(state)
         self._learning_from = state["learning_from"]
+        self._start = Start(*state["start"])
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """One architecture step and one weight step; in the warm-up the weight step alone."""
+        phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
         if tools.progress >= self.joint_from and isinstance(self.distribution, Factorized):
             self._use(self.distribution.to_joint())
+            if self._alike_G is not None:  # the blocks' own choices are nats to settle that no plan had
+                self._start = Start(0.0 if tools.warm_up else phase, self._drawn_entropy())
         if tools.warm_up:
             self._learning_from = tools.progress
             return self._warm_up_step(tools)
-        entropy = self.distribution.entropy().item()
+        entropy = self._drawn_entropy()
         if self.paced:
-            phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
-            rate = self.learning_rate * pace(entropy, self._initial_entropy, phase)
+            rate = self.learning_rate * pace(entropy, self._initial_entropy, phase, self._start)
             self.optimizer.param_groups[0]["lr"] = min(MOST_RATE, rate)
         samples = self.number_of_samples(entropy)
         indices_KGV, acceptance = self._draw(tools, samples)
@@ -134,7 +153,7 @@ class FpNas(DistributionSearch):
         finite_K = cross_entropy_K.isfinite()
         figures = {
             "samples": samples,
-            "entropy_nats": entropy,
+            "entropy_nats": self.distribution.entropy().item(),
             "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
             "acceptance": acceptance,
         }
@@ -153,10 +172,21 @@ class FpNas(DistributionSearch):
             "architecture_loss": float(cross_entropy_K[finite_K].mean()),
         }
 
+    @property
+    def _alike(self) -> Tensor | None:
+        """Per group the group whose choices it takes, (G,); None where each has its own."""
+        return self._alike_G if isinstance(self.distribution, Factorized) else None
+
+    def _drawn_entropy(self) -> float:
+        """Of what `_draw` draws, nats: groups that choose alike count once."""
+        entropy_G = self.distribution.entropy_per_group().detach()
+        return (entropy_G if self._alike is None else entropy_G[self._alike.unique()]).sum().item()
+
     def _draw(self, tools: StepTools, samples: int) -> tuple[Tensor, float]:
         """Architectures (K, G, V), and the share of the distribution's candidates that the budget let through."""
         if self.budget_floor is None:
-            return self.distribution.sample(samples, tools.generator), 1.0
+            indices_KGV = self.distribution.sample(samples, tools.generator)
+            return (indices_KGV if self._alike is None else indices_KGV[:, self._alike]), 1.0
         return sample_within_budget(
             self.distribution,
             tools.costs,
@@ -164,6 +194,7 @@ class FpNas(DistributionSearch):
             low=self.budget_floor * tools.target,
             high=tools.target,
             generator=tools.generator,
+            alike=self._alike,
         )
 
     def _warm_up_step(self, tools: StepTools) -> dict[str, float]:
@@ -195,4 +226,5 @@ def build(space: SearchSpace, settings: StrategySettings) -> FpNas:
         budget_floor=settings.budget_floor,
         resample=settings.resample,
         joint_from=settings.joint_from,
+        rows_first=True,
     )
