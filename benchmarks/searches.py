@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 from ground_truth import SPACE, TARGET, accuracy_by_network, encode, load_images, read_rows, train_by_recipe
-from planned_searches import ADAPTIVE, EARLIER, FIXED, Plan, plans, space_path
+from planned_searches import ADAPTIVE, FIXED, OTHERS, Plan, plans, space_path
 from rows import append_line, claim, read_documents
 
 from fpnas.network_spec import NetworkSpec
@@ -89,7 +89,7 @@ class ProcessorSeconds:
 def search_and_train(plan: Plan, machine: str) -> dict[str, Any]:
     """The row of a plan, in this process."""
     torch.set_num_threads(1)
-    STRATEGIES.update(FIXED | ADAPTIVE | EARLIER)
+    STRATEGIES.update(FIXED | ADAPTIVE | OTHERS)
     folder = run_folder(plan)
     settings: dict[str, Any] = {
         "data": "fashion-mnist",

@@ -88,7 +88,7 @@ def test_what_each_block_wants_for_itself_is_found() -> None:
 
 
 def test_samples_follow_the_nats_of_what_is_drawn() -> None:
-    learner, surface, loop = search()
+    _, surface, loop = search()
     loop_steps = [loop.step(step) for step in range(int(JOINT_FROM * STEPS))]
     assert loop_steps[0]["samples"] == 1  # of the warm-up
     first = loop_steps[WARM_UP]

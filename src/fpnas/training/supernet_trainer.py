@@ -96,7 +96,7 @@ class SuperNetTrainer:
         Raises:
             FloatingPointError: no cross-entropy is finite.
         """
-        unique, inverse = torch.unique(indices_KGV, dim=0, return_inverse=True)
+        unique, inverse = self._different(indices_KGV)
         self._set_training()
         # Whole batches need nothing exchanged on the way; a share of each would take a reduction per layer of each.
         dealt_out = self._by_samples or len(unique) >= self._processes.count
@@ -126,7 +126,7 @@ class SuperNetTrainer:
         Raises:
             FloatingPointError: a loss is not finite; the weights are as they were.
         """
-        unique, inverse = torch.unique(indices_nGV, dim=0, return_inverse=True)
+        unique, inverse = self._different(indices_nGV)
         weights = torch.zeros(len(unique), dtype=weight_n.dtype).index_add_(0, inverse, weight_n)
         trained = weights.nonzero().flatten().tolist()
         # A single architecture, the usual case, leaves nothing to split but its images.
@@ -166,6 +166,12 @@ class SuperNetTrainer:
         _check_finite(total, "all choices")
         self._step(1)
         return total
+
+    @staticmethod
+    def _different(indices_nGV: Tensor) -> tuple[Tensor, Tensor]:
+        """What is to be computed of the architectures that are listed, and of each which of those it is, (n,)."""
+        unique, inverse = torch.unique(indices_nGV, dim=0, return_inverse=True)
+        return unique, inverse
 
     def _logits(self, images: Tensor, indices_GV: Tensor) -> Tensor:
         with self._precision.forward():
