@@ -67,7 +67,7 @@ def _parsec_as_published(space: SearchSpace, settings: StrategySettings) -> Stra
     def every_one(indices_nGV: Tensor) -> tuple[Tensor, Tensor]:
         return indices_nGV, torch.arange(len(indices_nGV))
 
-    SuperNetTrainer._different = staticmethod(every_one)
+    SuperNetTrainer._different = staticmethod(every_one)  # type: ignore[method-assign]
     return parsec.build(space, settings)
 
 
