@@ -93,6 +93,14 @@ def test_what_is_held_out_of_images_that_are_not_in_memory(monkeypatch: pytest.M
     assert {label for _, label in images_and_labels(streamed, "test")} == {0, 1}
 
 
+def test_images_of_one_size_are_for_networks_of_any(tmp_path: Path) -> None:
+    whole, other = two_networks(tmp_path)
+    other.write_text(json.dumps(network_to_json(replace(load_network(other), input_size=16))))
+    for order in ([whole, other], [other, whole]):
+        candidates = run_select(order, select_config(tmp_path / order[0].stem, epochs=1))
+        assert {candidate.network for candidate in candidates} == {str(whole), str(other)}
+
+
 def test_a_training_is_judged_by_what_it_holds_out(tmp_path: Path) -> None:
     config = train_config(tmp_path / "run", hold_out=0.25, epochs=1)
     result = run_train(network_file(tmp_path), config)

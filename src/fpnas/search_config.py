@@ -42,7 +42,8 @@ class SearchConfig:
             `joint_from` is for `fp-nas`; others have their own form, but for `random` and `evolution` in the budget.
         likelihood_scale: factor on the mean cross-entropy in the log-likelihood by which samples are weighed.
         budget: `condition` draws only architectures from `budget_floor` to 1 times the target; `hinge` draws any and
-            subtracts the cost over the target from their weights, as the paper's Eq. 7 does.
+            subtracts the cost over the target from their weights, as the paper's Eq. 7 does (`random` and `evolution`,
+            which have no weights, draw any up to the target).
         budget_floor: share of the target that an architecture costs at least to be drawn; 0 for no floor.
         weight_step: `resample` trains one architecture drawn by its weight, `all` trains every sampled one.
         joint_from: share of the search after which the factorized distribution becomes the joint one.

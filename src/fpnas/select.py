@@ -89,10 +89,11 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     processes = join_processes(device)
     runs = [config.output / f"{number:02}-{_called(source)}" for number, source in enumerate(sources, 1)]
     processes.from_first(lambda: _check_output(config, runs))
+    sizes = {spec.input_size for spec in specs}
     dataset = load_data(
         config.data,
         image_size=config.image_size,
-        default_image_size=specs[0].input_size,
+        default_image_size=sizes.pop() if len(sizes) == 1 else None,
         max_images=config.max_images,
         hold_out=config.hold_out,
         seed=config.seed,
@@ -101,12 +102,6 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     )
     assert dataset.test is not None
     images = data_identity(dataset)
-    sizes = sorted({spec.input_size for spec in specs})
-    if config.image_size is None and len(sizes) > 1 and dataset.image_size == specs[0].input_size:
-        # Not a size of the data's own, then; which one is meant is not known.
-        raise UserError(
-            f"--image-size: is needed: the candidates are for images of {sizes[0]} and of {sizes[-1]} pixels"
-        )
     for spec in specs:
         fit_to_data(spec, dataset)  # refuses what would be refused after the trainings of others
     candidates = []

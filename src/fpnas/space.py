@@ -151,7 +151,7 @@ class SearchSpace:
 
     @property
     def digest(self) -> str:
-        """Identifies what is searched (choices, stem, head), whatever the name and the default input."""
+        """Identifies what is searched: stem, head, rows and their names; not the space's name nor its default input."""
         content = {
             "stem": vars(self.stem),
             "head": vars(self.head),

@@ -35,7 +35,6 @@ _OF_LEARNING = (
     "weight_step",
     "joint_from",
     "architecture_learning_rate",
-    "architecture_batch_size",
 )
 _UNREAD = {
     "fp-nas-paper": _OF_FP_NAS,

@@ -83,7 +83,8 @@ class StrategySettings:
 
     Attributes:
         learning_steps: steps after the warm-up.
-        budget_floor: least cost of an architecture that is drawn, as a share of the target; None draws any.
+        budget_floor: least cost of an architecture that is drawn, as a share of the target; None draws any, but for
+            `random` and `evolution`, which keep to the target.
         learning_rate: Adam's rate for the distribution; fitted to the number of steps when left out.
         samples_per_nat: lambda of the adaptive number of samples.
         likelihood_scale: factor on the mean cross-entropy.

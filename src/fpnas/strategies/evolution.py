@@ -50,7 +50,10 @@ class Evolution(RandomSearch):
         return max(seen, key=lambda member: member[0])[1]
 
     def _mutate(self, parent_GV: Tensor, tools: DeriveTools, low: float) -> Tensor:
-        """The parent with one choice changed, or more where no single change stays within the budget."""
+        """The parent with one choice changed, or more: changes that do not fit may add up to one that does.
+
+        The parent itself where all tries gave nothing.
+        """
         open_choices = torch.nonzero(self._cardinalities_GV > 1)
         child_GV = parent_GV.clone()
         for _ in range(MOST_TRIES):

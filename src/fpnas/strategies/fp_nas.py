@@ -1,6 +1,6 @@
 """FP-NAS: a learned distribution, sampled in proportion to its entropy, factorized first and joint later.
 
-Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with four changes that `docs/tried.md` measures:
+Source: FP-NAS (CVPR 2021), sections 3.1 to 3.4, with four changes, of which `docs/tried.md` has what was measured:
 
 - The budget conditions the samples. Eq. 7 subtracts a share of the hinge cost, which draws nobody towards the
   budget from below: shallow networks, which a supernet learns sooner, then win and leave it unused. Here every
@@ -51,7 +51,8 @@ FEWEST_SAMPLES = 2
 """A single architecture has all the weight whatever its likelihood: judging it teaches nothing."""
 
 MOST_RATE = 0.25
-"""The rate is never higher, given or not: a search of a few steps ends unsettled rather than decided by a batch."""
+"""The rate that the entropy paces is never higher, given or not: a search of a few steps ends unsettled rather than
+decided by a batch."""
 
 
 class Start(NamedTuple):

@@ -31,12 +31,7 @@ LOGIT_TRAVEL = 160.0
 on a landscape as noisy as a supernet's accuracies, 40 leaves 30 of 56 nats and 160 settles."""
 OPENED_UNTIL = 0.25
 _KERNEL = VARIABLES.index("kernel")
-_WIDTHS = (VARIABLES.index("expansion"), VARIABLES.index("channels"))
-
-
-def _largest(values: tuple[Any, ...]) -> int:
-    """Where the greatest number is; the last place where there are none, as of activations."""
-    return max(range(len(values)), key=lambda index: values[index] if isinstance(values[index], int | float) else index)
+WIDTHS = ("expansion", "channels")
 
 
 class TuNas(DistributionSearch):
@@ -53,8 +48,8 @@ class TuNas(DistributionSearch):
         self.baseline: float | None = None
         self._warm_up = 0.0
         # By their values: a space may list them in any order.
-        self._largest_GV = torch.tensor(
-            [[_largest(group.values(variable)) for variable in VARIABLES] for group in space.groups]
+        self._greatest_widths = torch.tensor(
+            [[int(torch.tensor(group.values(variable)).argmax()) for variable in WIDTHS] for group in space.groups]
         )
         self._kernels = [torch.tensor(group.values("kernel")) for group in space.groups]
 
@@ -95,9 +90,9 @@ class TuNas(DistributionSearch):
     def _open(self, indices_1GV: Tensor, probability: float, generator: torch.Generator) -> Tensor:
         """The architecture with each choice opened by chance: the greatest widths, no bypass."""
         opened = torch.rand(indices_1GV.shape, generator=generator) < probability
-        widest = torch.zeros_like(opened)
-        widest[..., _WIDTHS] = True
-        result = torch.where(opened & widest, self._largest_GV, indices_1GV)
+        result = indices_1GV.clone()
+        widths = [VARIABLES.index(variable) for variable in WIDTHS]
+        result[..., widths] = torch.where(opened[..., widths], self._greatest_widths, indices_1GV[..., widths])
         drawn_G = torch.rand(len(self._kernels), generator=generator)
         for group, (kernels, drawn) in enumerate(zip(self._kernels, drawn_G, strict=True)):
             layers = kernels.nonzero().flatten()

@@ -31,7 +31,7 @@ def load_data(
     name: str,
     *,
     image_size: int | None = None,
-    default_image_size: int = 224,
+    default_image_size: int | None = 224,
     max_images: int | None = None,
     hold_out: float = 0.0,
     seed: int = 0,
@@ -44,7 +44,7 @@ def load_data(
     Args:
         name: `digits`, `fashion-mnist`, a folder, or a name that timm's `create_dataset` takes.
         image_size: side to deliver, pixels; the data's own when left out.
-        default_image_size: side for data whose images come in all sizes.
+        default_image_size: side for data whose images come in all sizes; with None one has to be given for these.
         max_images: size of a class-balanced subset of the training images.
         hold_out: share of the training images, of every class the same, that take the place of the test images, which
             are not looked at then; none when 0.
@@ -70,11 +70,12 @@ def load_data(
     elif is_folder and idx_path(folder, "train", "images") is not None:
         dataset = fashion_mnist(folder, parts)
     elif is_folder:
-        size = image_size or default_image_size
+        size = _side(name, image_size, default_image_size)
         # The subset comes first: what is left out need not be read.
         dataset = _class_folders(folder, size, workers, on_bad_image, parts, max_images, seed)
     elif name.split("/")[0] in TIMM_PREFIXES and "/" in name:
-        dataset = timm_data(name, image_size or default_image_size, parts, workers=workers, on_bad_image=on_bad_image)
+        size = _side(name, image_size, default_image_size)
+        dataset = timm_data(name, size, parts, workers=workers, on_bad_image=on_bad_image)
     else:
         raise UserError(f"--data {name}: unknown, and no folder of that name; accepted are {ACCEPTED}")
     train, test = dataset.train if "train" in parts else None, dataset.test if "test" in parts else None
@@ -92,6 +93,16 @@ def load_data(
         mean, std = _statistics(train)
         dataset = replace(dataset, mean=mean, std=std)
     return replace(dataset, train=train, test=test)
+
+
+def _side(name: str, given: int | None, default: int | None) -> int:
+    """Of images that come in all sizes. Raises UserError where nothing says which."""
+    side = given or default
+    if side is None:
+        raise UserError(
+            f"--image-size: is needed: the images of --data {name} come in all sizes, and so do the networks"
+        )
+    return side
 
 
 class _Resized:
