@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fpnas.distribution import Distribution, Factorized, Joint
+from fpnas.distribution import Distribution, Factorized, Joint, Tied
 
 Cardinalities = Sequence[Sequence[int]]
 
@@ -27,6 +27,13 @@ def all_indices(cardinalities: Cardinalities) -> Tensor:
 def enumerated_probabilities(distribution: Distribution) -> NDArray[np.float64]:
     """Probabilities in the order of `all_indices`, from the logits alone."""
     logits = distribution.logits.detach().numpy()
+    if isinstance(distribution, Tied):
+        indices_NGV = all_indices(distribution.cardinalities).numpy()
+        result = (indices_NGV == indices_NGV[:, distribution.first_of]).all((1, 2)).astype(np.float64)
+        for g in set(distribution.first_of):
+            for v, c in enumerate(distribution.cardinalities[g]):
+                result *= _softmax(logits[g, v, :c])[indices_NGV[:, g, v]]
+        return result
     result = np.ones(1)
     for g, row in enumerate(distribution.cardinalities):
         if isinstance(distribution, Joint):
@@ -45,6 +52,11 @@ def random_distribution(
     generator = torch.Generator().manual_seed(seed)
     shape = kind(cardinalities).logits.shape
     return kind(cardinalities, 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64))
+
+
+def random_tied(cardinalities: Cardinalities, first_of: Sequence[int], seed: int = 0) -> Tied:
+    """The same, tied."""
+    return Tied(cardinalities, first_of, random_distribution(Factorized, cardinalities, seed).logits)
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

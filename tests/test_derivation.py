@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from enumeration import Cardinalities, all_indices, enumerated_probabilities, random_distribution
+from enumeration import Cardinalities, all_indices, enumerated_probabilities, random_distribution, random_tied
 
 from fpnas import constrained_paths
 from fpnas.cost.table import build_cost_table
@@ -98,6 +98,12 @@ def made_up_case(seed: int) -> tuple[Distribution, Table]:
         logits = logits.clone()
         logits[..., 1::2] = -math.inf
     distribution = kind(cardinalities, logits)
+    if manner != "with impossible ones" and groups > 1 and rng.random() < 0.5:  # the last groups are of one row
+        cardinalities = [cardinalities[0], *[cardinalities[1]] * (groups - 1)]
+        first_of = [0, *[1] * (groups - 1)] if rng.random() < 0.5 else [0] * groups
+        if not any(first_of):
+            cardinalities = [cardinalities[0]] * groups
+        distribution = random_tied(cardinalities, first_of, seed)
     # Few distinct costs, so that they tie, or many.
     return distribution, random_table(cardinalities, seed, rng.choice([3, 40, 10**8]))
 

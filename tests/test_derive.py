@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ from fpnas.report.runs import read_run
 from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.weights import load_weights, save_weights
 from fpnas.search_result import read_result, result_figures
+from fpnas.space import one_group_per_block
 from fpnas.space_file import load_space, parse_space
+from fpnas.supernet_search import search
 
 SPACE = load_space("tiny")
 ALL = all_indices(SPACE.cardinalities)
@@ -107,6 +110,21 @@ def test_figures_of_a_run_are_those_of_the_network_in_it(search_run: Path, tmp_p
     derived = derive_run(run, target_macs="120k", output=run / "checkpoints" / ".." / "network.json")
     assert derived.architecture == run / "architecture.json" and not (run / "network.architecture.json").exists()
     assert json.loads((run / "result.json").read_text()) == before | expected
+
+
+def test_rows_that_chose_alike_to_the_end_do_so_in_a_derivation(tmp_path: Path) -> None:
+    """Of a space in which every block may choose for itself, and a search that never let them."""
+    space = replace(SPACE, share="block", groups=one_group_per_block(SPACE.groups))
+    few = {"epochs": 3, "warmup_epochs": 1, "batch_size": 50, "architecture_batch_size": 50, "max_images": 400}
+    found = search(space, "digits", target_macs="300k", output=tmp_path / "run", joint_from=1.0, quiet=True, **few)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    derived = derive_run(tmp_path / "run")
+    assert (derived.macs, derived.log_probability) == (result["macs"], result["log_probability"])
+    for target in ("150k", "400k"):
+        written = derive_run(tmp_path / "run", target_macs=target, output=tmp_path / target).architecture.read_text()
+        choices = architecture_from_json(space, json.loads(written), "here").indices
+        assert choices[2] == choices[3]  # the two blocks of "deep"
+    assert found.architecture.indices[2] == found.architecture.indices[3]
 
 
 def test_too_small_a_budget_names_the_option_and_the_smallest(search_run: Path, tmp_path: Path) -> None:

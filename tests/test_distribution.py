@@ -5,17 +5,25 @@ import math
 import numpy as np
 import pytest
 import torch
-from enumeration import RAGGED, all_indices, enumerated_probabilities, random_distribution
+from enumeration import RAGGED, all_indices, enumerated_probabilities, random_distribution, random_tied
 
-from fpnas.distribution import Distribution, Factorized, Joint, from_state_dict
+from fpnas.distribution import Distribution, Factorized, Joint, Tied, from_state_dict
 from fpnas.space_file import load_space
 
 CARDINALITIES = {"ragged": RAGGED, "tiny": load_space("tiny").cardinalities}
 KINDS = [Factorized, Joint]
+ROWS = ((2, 1, 2), (3, 2, 2), (3, 2, 2), (3, 2, 2), (2, 1, 3), (2, 1, 3))
+FIRST_OF = (0, 1, 1, 1, 4, 4)
+
+
+@pytest.fixture(params=[*((kind, space) for kind in KINDS for space in CARDINALITIES), (Tied, "rows")], ids=str)
+def distribution(request: pytest.FixtureRequest) -> Distribution:
+    kind, space = request.param
+    return random_tied(ROWS, FIRST_OF) if kind is Tied else random_distribution(kind, CARDINALITIES[space])
 
 
 @pytest.fixture(params=[(kind, space) for kind in KINDS for space in CARDINALITIES], ids=str)
-def distribution(request: pytest.FixtureRequest) -> Distribution:
+def untied(request: pytest.FixtureRequest) -> Distribution:
     kind, space = request.param
     return random_distribution(kind, CARDINALITIES[space])
 
@@ -23,14 +31,15 @@ def distribution(request: pytest.FixtureRequest) -> Distribution:
 def test_log_prob_equals_enumeration_and_sums_to_one(distribution: Distribution) -> None:
     expected = enumerated_probabilities(distribution)
     actual = distribution.log_prob(all_indices(distribution.cardinalities)).exp().detach().numpy()
-    assert len(expected) <= 100_000
+    assert len(expected) <= 300_000
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
     assert actual.sum() == pytest.approx(1.0, abs=1e-12)
 
 
 def test_entropy_equals_enumeration(distribution: Distribution) -> None:
     probabilities = enumerated_probabilities(distribution)
-    expected = -(probabilities * np.log(probabilities)).sum()
+    possible = probabilities[probabilities > 0]
+    expected = -(possible * np.log(possible)).sum()
     assert distribution.entropy().item() == pytest.approx(expected, abs=1e-11)
     assert distribution.entropy_per_group().sum().item() == pytest.approx(expected, abs=1e-11)
     assert distribution.entropy_per_group().shape == (len(distribution.cardinalities),)
@@ -98,7 +107,8 @@ def test_mode_ties_go_to_the_lowest_index(kind: type[Factorized] | type[Joint]) 
     assert kind([(2, 3)], logits).mode().tolist() == expected[kind]
 
 
-def test_gradient_of_log_prob_is_one_hot_minus_probability(distribution: Distribution) -> None:
+def test_gradient_of_log_prob_is_one_hot_minus_probability(untied: Distribution) -> None:
+    distribution = untied
     indices = all_indices(distribution.cardinalities)[77:78]
     distribution.log_prob(indices).sum().backward()
     assert distribution.logits.grad is not None
@@ -117,7 +127,8 @@ def test_gradient_of_log_prob_is_one_hot_minus_probability(distribution: Distrib
                 assert not actual[g, v, c:].any()
 
 
-def test_gradient_of_entropy_equals_central_differences_of_enumeration(distribution: Distribution) -> None:
+def test_gradient_of_entropy_equals_central_differences_of_enumeration(untied: Distribution) -> None:
+    distribution = untied
     distribution.entropy().backward()
     assert distribution.logits.grad is not None
     if len(all_indices(distribution.cardinalities)) > 20_000:
@@ -182,6 +193,39 @@ def test_state_gives_an_equal_distribution(distribution: Distribution) -> None:
     assert torch.equal(restored.logits, state["logits"])
 
 
+def test_from_tied_to_joint_every_marginal_stays() -> None:
+    tied = random_tied(ROWS, FIRST_OF)
+    joint = tied.to_joint()
+    assert joint.first_of == tuple(range(len(ROWS)))
+    for before, after in zip(tied.group_log_probs(), joint.group_log_probs(), strict=True):
+        np.testing.assert_allclose(before.exp().detach().numpy(), after.exp().detach().numpy(), rtol=1e-11)
+    counted = [1, 3, 3, 3, 2, 2]
+    assert joint.entropy().item() == pytest.approx(
+        sum(joint.entropy_per_group()[first].item() for first in FIRST_OF), abs=1e-11
+    )
+    assert tied.entropy().item() == pytest.approx(
+        sum(nats.item() / times for nats, times in zip(joint.entropy_per_group(), counted, strict=True)), abs=1e-11
+    )
+    assert tied.number_of_parameters == 5 + 7 + 6
+
+
+def test_gradients_of_a_tied_distribution_are_those_of_its_rows() -> None:
+    tied = random_tied(ROWS, FIRST_OF)
+    rows = [0, 1, 4]
+    apart = Factorized([ROWS[row] for row in rows], tied.logits.detach()[rows])
+    drawn = tied.sample(7, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, drawn[:, FIRST_OF])
+    tied.log_prob(drawn).sum().backward()
+    apart.log_prob(drawn[:, rows]).sum().backward()
+    assert torch.equal(tied.logits.grad[rows], apart.logits.grad)
+    tied.entropy().backward()
+    apart.entropy().backward()
+    torch.testing.assert_close(tied.logits.grad[rows], apart.logits.grad, rtol=1e-14, atol=1e-14)
+    assert not tied.logits.grad[[2, 3, 5]].any()
+    assert tied.log_prob(torch.tensor([[[0] * 3] * 6])).isfinite().all()
+    assert tied.log_prob(torch.tensor([[[0] * 3] * 5 + [[1, 0, 0]]])).item() == -math.inf
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="cardinalities"):
         Factorized([(2, 3), (2,)])
@@ -193,6 +237,9 @@ def test_bad_arguments_are_refused() -> None:
         Joint([(2, 3)], torch.full((1, 6), math.nan))
     with pytest.raises(ValueError, match="without any possible"):
         Factorized([(2, 3)], torch.full((1, 2, 3), -math.inf))
+    for first_of in [(0, 0, 0), (0, 1, 0), (0, 2, 2), (1, 1, 1)]:
+        with pytest.raises(ValueError, match="neighbours"):
+            Tied([(2, 3), (2, 2), (2, 3)], first_of)
     with pytest.raises(ValueError, match="kind other"):
         from_state_dict({"kind": "other"})
     for kind in KINDS:

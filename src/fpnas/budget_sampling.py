@@ -23,7 +23,6 @@ def sample_within_budget(
     low: float,
     high: float,
     generator: torch.Generator,
-    alike: Tensor | None = None,
 ) -> tuple[Tensor, float]:
     """Architectures from a distribution, given that their cost lies in [low, high].
 
@@ -36,7 +35,6 @@ def sample_within_budget(
         number: how many, K.
         low, high: the range, in the unit of the costs.
         generator: a CPU generator.
-        alike: per group the group whose choices it takes, int64, shape (G,); its own when left out.
 
     Returns:
         Indices of choices, int64, shape (K, G, V), and the share of candidates that were within the range.
@@ -46,8 +44,6 @@ def sample_within_budget(
     rounds = within = 0
     while rounds < MOST_ROUNDS * math.ceil(number / 100) and within < number:
         candidates = distribution.sample(CANDIDATES, generator)
-        if alike is not None:
-            candidates = candidates[:, alike]
         cost = costs.cost(candidates).double()
         distance = torch.maximum(low - cost, cost - high).clamp(min=0)
         rounds += 1

@@ -1,13 +1,15 @@
 """The most probable architecture within a cost budget, found exactly.
 
-Groups are independent and the cost adds up over groups, but a group's cost also depends on the channels of
-the group before. So this is a shortest path under a limit on cost, in a graph with one layer per group and
-one state per channel choice. A choice's regret is the log-probability that it lacks to its group's best.
+Groups are independent (those that choose alike are one) and the cost adds up over groups, but a group's cost also
+depends on the channels of the group before. So this is a shortest path under a limit on cost, in a graph with one
+layer per group and one state per channel choice. A choice's regret is the log-probability that it lacks to its group's
+best.
 
 Shapes: G groups, V variables, J elements of a group's product, P channel choices of the group before.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -62,10 +64,17 @@ def most_probable_within(distribution: Distribution, table: AdditiveCost, target
     Raises:
         UserError: nothing fits; it names the smallest reachable cost.
     """
-    layers = []
+    layers: list[Layer] = []
+    layer_of_group = []
     for group, log_prob_J in enumerate(distribution.group_log_probs()):
         values = log_prob_J.detach().numpy()
         possible = np.flatnonzero(np.isfinite(values))
+        if distribution.first_of[group] != group:  # what it costs behind itself comes with the choice of the first
+            channels = possible % distribution.cardinalities[group][-1]
+            layers[-1] = replace(layers[-1], cost=layers[-1].cost + table.table[group][channels, possible])
+            layer_of_group.append(len(layers) - 1)
+            continue
+        layer_of_group.append(len(layers))
         layers.append(
             Layer(
                 elements=possible,
@@ -79,8 +88,8 @@ def most_probable_within(distribution: Distribution, table: AdditiveCost, target
     if target < smallest:
         raise UserError(f"target {target}: the smallest reachable cost is {smallest}")
     path = best_path(layers, last, int(target) - prefix)
-    pairs = zip(path.elements, distribution.cardinalities, strict=True)
-    indices_GV = torch.tensor([np.unravel_index(element, row) for element, row in pairs])
+    pairs = zip(layer_of_group, distribution.cardinalities, strict=True)
+    indices_GV = torch.tensor([np.unravel_index(path.elements[layer], row) for layer, row in pairs])
     with torch.no_grad():
         log_prob = distribution.log_prob(indices_GV[None]).item()
     return Derived(indices_GV, path.cost + prefix, log_prob)

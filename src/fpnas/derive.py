@@ -54,6 +54,7 @@ def _distribution_of(search: FinishedSearch) -> Distribution:
         "kind": search.metadata.get("distribution"),
         "cardinalities": search.space.cardinalities,
         "logits": search.tensors["distribution.logits"],
+        "first_of": search.space.first_of_row,
     }
     try:
         return from_state_dict(state)

@@ -1,8 +1,9 @@
 """Probability distributions over architectures: factorized and joint, batched over groups.
 
-Source: FP-NAS (CVPR 2021), section 3.1 (joint, as in PARSEC) and section 3.3 (factorized, coarse to fine).
+Source: FP-NAS (CVPR 2021), section 3.1 (joint, as in PARSEC) and section 3.3 (factorized, coarse to fine); the tied
+form, which goes from coarse to fine in the space, is this project's.
 
-Both are batches of independent categoricals, padded to the widest and masked, so that nothing that a search
+All are batches of independent categoricals, padded to the widest and masked, so that nothing that a search
 step calls loops over groups. Everything is float64 on the CPU: the distribution is small, and every process
 must arrive at the same numbers.
 
@@ -18,7 +19,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-__all__ = ["Distribution", "Factorized", "Joint", "from_state_dict"]
+__all__ = ["Distribution", "Factorized", "Joint", "Tied", "from_state_dict"]
 
 
 class Distribution:
@@ -28,6 +29,7 @@ class Distribution:
         cardinalities: number of values of each variable, shape (G, V).
         logits: float64 leaf that requires a gradient; padding is 0, and never receives a gradient.
         mask: true where `logits` holds a parameter and not padding, same shape.
+        first_of: per group the group whose choices it takes, shape (G,): itself, but in a tied distribution.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Distribution:
 
     def __init__(self, cardinalities_GV: Sequence[Sequence[int]], mask: Tensor, logits: Tensor | None) -> None:
         self.cardinalities = tuple(tuple(int(c) for c in row) for row in cardinalities_GV)
+        self.first_of = tuple(range(len(self.cardinalities)))
         self.mask = mask
         if logits is None:
             logits = torch.zeros(mask.shape, dtype=torch.float64)
@@ -179,10 +182,13 @@ class Factorized(Distribution):
         return self._draw(number, generator).contiguous()
 
     def log_prob(self, indices_KGV: Tensor) -> Tensor:
+        return self._log_prob_per_group(indices_KGV).sum(1)
+
+    def _log_prob_per_group(self, indices_KGV: Tensor) -> Tensor:
         self._check_indices(indices_KGV)
         groups, variables = indices_KGV.shape[1:]
         row_G, row_V = torch.arange(groups)[:, None], torch.arange(variables)
-        return self._log_probs()[row_G, row_V, indices_KGV].flatten(1).sum(1)
+        return self._log_probs()[row_G, row_V, indices_KGV].sum(2)
 
     def marginals(self) -> list[list[Tensor]]:
         prob_GVC = self._log_probs().detach().exp()
@@ -212,6 +218,61 @@ class Factorized(Distribution):
         flat_GJ = torch.arange(elements).expand(groups, elements)
         choice_GJV = flat_GJ[..., None] // self._stride_GV[:, None] % self._cardinality_GV[:, None]
         return logits_GVC.gather(2, choice_GJV.movedim(2, 1)).sum(1)
+
+
+class Tied(Factorized):
+    """A factorized distribution in which neighbouring groups choose alike: those of one row, where blocks may differ.
+
+    What it prefers is where a distribution begins that lets them differ: `to_joint` keeps every marginal.
+
+    Args:
+        cardinalities_GV: number of values of each variable, shape (G, V).
+        first_of: per group the first of those that choose alike, itself where that is no other, shape (G,).
+        logits: shape (G, V, C); those of a first group are read, of the others none.
+
+    Raises:
+        ValueError: as `Factorized`, or groups that are no neighbours or have other cardinalities.
+    """
+
+    kind = "tied"
+
+    def __init__(
+        self, cardinalities_GV: Sequence[Sequence[int]], first_of: Sequence[int], logits: Tensor | None = None
+    ) -> None:
+        super().__init__(cardinalities_GV, logits)
+        for group, first in enumerate(first_of):
+            if first != group and (
+                not group or first != first_of[group - 1] or self.cardinalities[first] != self.cardinalities[group]
+            ):
+                raise ValueError(f"group {group} as group {first}: neighbours with the same choices are expected")
+        self.first_of = tuple(first_of)
+        self._firsts = sorted(set(self.first_of))
+
+    @property
+    def number_of_parameters(self) -> int:
+        """Logits that are read, without the padding."""
+        return int(self.mask[self._firsts].sum())
+
+    def entropy_per_group(self) -> Tensor:
+        """Nats, shape (G,): none of a group that chooses as another."""
+        entropy_G = super().entropy_per_group()
+        counted_G = torch.zeros_like(entropy_G)
+        counted_G[self._firsts] = 1.0
+        return entropy_G * counted_G
+
+    def sample(self, number: int, generator: torch.Generator) -> Tensor:
+        return super().sample(number, generator)[:, self.first_of]
+
+    def log_prob(self, indices_KGV: Tensor) -> Tensor:
+        log_prob_KG = self._log_prob_per_group(indices_KGV)
+        alike_K = (indices_KGV == indices_KGV[:, self.first_of]).flatten(1).all(1)
+        return log_prob_KG[:, self._firsts].sum(1).masked_fill(~alike_K, -math.inf)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"first_of": list(self.first_of)}
+
+    def _masked_logits(self) -> Tensor:
+        return super()._masked_logits()[list(self.first_of)]
 
 
 class Joint(Distribution):
@@ -266,9 +327,11 @@ def from_state_dict(state: dict[str, Any]) -> Distribution:
     Raises:
         ValueError: an unknown kind.
     """
+    if state.get("kind") == Tied.kind:
+        return Tied(state["cardinalities"], state["first_of"], state["logits"])
     kinds: dict[str, type[Factorized] | type[Joint]] = {"factorized": Factorized, "joint": Joint}
     if state.get("kind") not in kinds:
-        raise ValueError(f"distribution kind {state.get('kind')}: expected one of {', '.join(kinds)}")
+        raise ValueError(f"distribution kind {state.get('kind')}: expected one of {', '.join([*kinds, Tied.kind])}")
     return kinds[state["kind"]](state["cardinalities"], state["logits"])
 
 

@@ -135,14 +135,18 @@ class SearchSpace:
 
     @property
     def first_of_row(self) -> tuple[int, ...]:
-        """Per group the first group of its row that has the same choices, shape (G,): with `share = "group"` itself.
+        """Per group the first group of its row, shape (G,): with `share = "group"` itself.
 
-        With `share = "block"` these are the groups that are one group in the coarse form of the space.
+        With `share = "block"`, neighbours named ROW.1, ROW.2 and so on (`one_group_per_block`) that have the same
+        choices are blocks of one row.
         """
         if self.share != "block":
             return tuple(range(len(self.groups)))
+        firsts: list[int] = []
         rows = [(re.sub(r"\.\d+$", "", group.name), group.choices) for group in self.groups]
-        return tuple(rows.index(row) for row in rows)
+        for index, row in enumerate(rows):
+            firsts.append(firsts[-1] if index and row == rows[index - 1] else index)
+        return tuple(firsts)
 
     @property
     def total_stride(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from enumeration import enumerated_probabilities, random_distribution
+from enumeration import all_indices, enumerated_probabilities, random_distribution, random_tied
 from sampled import uniform_indices
 
 from fpnas.architecture import Architecture, all_architectures
@@ -14,7 +14,7 @@ from fpnas.cost.table import build_cost_table
 from fpnas.distribution import Factorized, Joint
 from fpnas.errors import UserError
 from fpnas.network_spec import BlockSpec, resolve
-from fpnas.space import builtin_space_names
+from fpnas.space import builtin_space_names, one_group_per_block
 from fpnas.space_file import load_space
 
 
@@ -81,7 +81,20 @@ def test_the_expected_cost_equals_enumeration(kind: type[Factorized] | type[Join
     distribution = random_distribution(kind, space.cardinalities)
     table = build_cost_table(space, input_size=9)
     exact = enumerated_probabilities(distribution) @ table.cost(everything).numpy()
-    assert table.expected(distribution.group_log_probs()) == pytest.approx(exact, rel=1e-12)
+    assert table.expected(distribution.group_log_probs(), distribution.first_of) == pytest.approx(exact, rel=1e-12)
+
+
+def test_the_expected_cost_of_rows_whose_blocks_choose_alike_equals_enumeration() -> None:
+    tiny = load_space("tiny")
+    groups = one_group_per_block(tuple(replace(group, repeat=3) for group in tiny.groups[2:]))
+    space = replace(tiny, share="block", groups=groups[:4])
+    assert space.first_of_row == (0, 0, 0, 3)
+    distribution = random_tied(space.cardinalities, space.first_of_row)
+    table = build_cost_table(space)
+    exact = enumerated_probabilities(distribution) @ table.cost(all_indices(space.cardinalities)).numpy()
+    assert table.expected(distribution.group_log_probs(), distribution.first_of) == pytest.approx(exact, rel=1e-12)
+    apart = table.expected(distribution.group_log_probs(), range(4))
+    assert abs(apart / exact - 1) > 1e-6  # the test would see a row whose blocks were drawn apart
 
 
 @pytest.mark.parametrize("input_size", [8, 13])

@@ -67,17 +67,24 @@ class CostTable:
 
         return torch.from_numpy(self.look_up(indices_KGV.numpy()))
 
-    def expected(self, group_log_probs: Sequence["Tensor"]) -> float:
-        """Exact mean cost under a distribution with independent groups.
+    def expected(self, group_log_probs: Sequence["Tensor"], first_of: Sequence[int]) -> float:
+        """Exact mean cost under a distribution with independent groups, or groups that choose as the one before them.
 
         Args:
             group_log_probs: log-probability of every element of each group's product, shapes (J_g,).
+            first_of: as `fpnas.distribution.Distribution.first_of`.
         """
         total = float(self.prefix_cost)
         before_P = np.ones(1)
-        for table, sizes, log_prob_J in zip(self.table, self.cardinalities, group_log_probs, strict=True):
+        for group, (table, sizes, log_prob_J) in enumerate(
+            zip(self.table, self.cardinalities, group_log_probs, strict=True)
+        ):
             prob_J = np.exp(log_prob_J.detach().numpy())
-            total += float(before_P @ table @ prob_J)
+            if first_of[group] == group:
+                total += float(before_P @ table @ prob_J)
+            else:
+                elements = np.arange(len(prob_J))
+                total += float(table[elements % sizes[_CHANNELS], elements] @ prob_J)
             before_P = prob_J.reshape(-1, sizes[_CHANNELS]).sum(axis=0)
         return total + float(before_P @ self.head)
 

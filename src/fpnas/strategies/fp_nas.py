@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from fpnas.budget_sampling import sample_within_budget
-from fpnas.distribution import Factorized
+from fpnas.distribution import Factorized, Tied
 from fpnas.objective import architecture_loss, hinge_costs, importance_weights, sample_weights
 from fpnas.sampling import AdaptiveSamples
 from fpnas.space import SearchSpace
@@ -118,10 +118,10 @@ class FpNas(DistributionSearch):
         self.budget_floor = budget_floor
         self.resample = resample
         self.joint_from = joint_from
-        self._alike_G = torch.tensor(space.first_of_row) if rows_first and space.share == "block" else None
+        if rows_first and space.share == "block":
+            self._use(Tied(space.cardinalities, space.first_of_row))
         self._learning_from = 0.0
-        self._initial_entropy = self._drawn_entropy()
-        self._start = Start(0.0, self._initial_entropy)
+        self._plan_from(Start(0.0, self.distribution.entropy().item()))
 
     def state_dict(self) -> dict[str, Any]:
         """Distribution, its optimizer, where the learning began, and the line that the entropy is to follow."""
@@ -131,19 +131,20 @@ class FpNas(DistributionSearch):
         """Go on from `state_dict`."""
         super().load_state_dict(state)
         self._learning_from = state["learning_from"]
-        self._start = Start(*state["start"])
+        self._plan_from(Start(*state["start"]))
 
     def step(self, tools: StepTools) -> dict[str, float]:
         """One architecture step and one weight step; in the warm-up the weight step alone."""
         phase = (tools.progress - self._learning_from) / (1 - self._learning_from)
         if tools.progress >= self.joint_from and isinstance(self.distribution, Factorized):
+            tied = isinstance(self.distribution, Tied)
             self._use(self.distribution.to_joint())
-            if self._alike_G is not None:  # the blocks' own choices are nats to settle that no plan had
-                self._start = Start(0.0 if tools.warm_up else phase, self._drawn_entropy())
+            if tied:  # the blocks' own choices are nats to settle that no plan had
+                self._plan_from(Start(0.0 if tools.warm_up else phase, self.distribution.entropy().item()))
         if tools.warm_up:
             self._learning_from = tools.progress
             return self._warm_up_step(tools)
-        entropy = self._drawn_entropy()
+        entropy = self.distribution.entropy().item()
         if self.paced:
             rate = self.learning_rate * pace(entropy, self._initial_entropy, phase, self._start)
             self.optimizer.param_groups[0]["lr"] = min(MOST_RATE, rate)
@@ -154,7 +155,7 @@ class FpNas(DistributionSearch):
         finite_K = cross_entropy_K.isfinite()
         figures = {
             "samples": samples,
-            "entropy_nats": self.distribution.entropy().item(),
+            "entropy_nats": entropy,
             "sampled_cost": float(tools.costs.cost(indices_KGV).double().mean()),
             "acceptance": acceptance,
         }
@@ -173,21 +174,16 @@ class FpNas(DistributionSearch):
             "architecture_loss": float(cross_entropy_K[finite_K].mean()),
         }
 
-    @property
-    def _alike(self) -> Tensor | None:
-        """Per group the group whose choices it takes, (G,); None where each has its own."""
-        return self._alike_G if isinstance(self.distribution, Factorized) else None
-
-    def _drawn_entropy(self) -> float:
-        """Of what `_draw` draws, nats: groups that choose alike count once."""
-        entropy_G = self.distribution.entropy_per_group().detach()
-        return (entropy_G if self._alike is None else entropy_G[self._alike.unique()]).sum().item()
+    def _plan_from(self, start: Start) -> None:
+        """Have the entropy follow a line from there."""
+        self._start = start
+        if start.phase == 0:
+            self._initial_entropy = start.nats
 
     def _draw(self, tools: StepTools, samples: int) -> tuple[Tensor, float]:
         """Architectures (K, G, V), and the share of the distribution's candidates that the budget let through."""
         if self.budget_floor is None:
-            indices_KGV = self.distribution.sample(samples, tools.generator)
-            return (indices_KGV if self._alike is None else indices_KGV[:, self._alike]), 1.0
+            return self.distribution.sample(samples, tools.generator), 1.0
         return sample_within_budget(
             self.distribution,
             tools.costs,
@@ -195,7 +191,6 @@ class FpNas(DistributionSearch):
             low=self.budget_floor * tools.target,
             high=tools.target,
             generator=tools.generator,
-            alike=self._alike,
         )
 
     def _warm_up_step(self, tools: StepTools) -> dict[str, float]:
