@@ -2,28 +2,36 @@
 
     python benchmarks/best_of_searches.py run       # judge what every search of `searches.jsonl` found; can be stopped
     python benchmarks/best_of_searches.py report    # the best of one to eight searches, placed in the table of networks
+    python benchmarks/best_of_searches.py confirm   # the best of ten fresh searches, five times; can be stopped
 
 Every network that the default strategy found in small steps (experiments `strategies` and `fresh seeds` of
 `searches.py`) has the short training of `fpnas select`, on one half of the training images, and is judged by the other
 half. Rows go to `selections.jsonl` beside this file. What is taken by that is then reported by its trainings on all
 images (`searches.jsonl`), which had no part in the choice, as the test images had none.
+
+By those twenty searches the two guides together (`both_guides`) choose better than each alone. `confirm` asks fresh
+searches: five times ten, each with its short training; the one taken of ten has the two trainings of the table. Rows
+go to `fresh_selections.jsonl`; to share the work, start the script several times.
 """
 
 import argparse
 import datetime
 import json
 import math
+import shutil
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from ground_truth import EPOCHS, SPACE, decode, read_rows
+from ground_truth import EPOCHS, SPACE, decode, encode, load_images, read_rows, train_by_recipe
+from planned_searches import SMALL_STEPS, Plan
 from rows import append_line, claim, read_documents
 from scipy.stats import kendalltau, pearsonr
-from searches import THIS_MACHINE, percentile, read_searches, spread
+from searches import THIS_MACHINE, in_fresh_process, percentile, read_searches, run_folder, search, spread
 
 from fpnas.network_spec import resolve
 from fpnas.select_config import SelectConfig
@@ -34,6 +42,8 @@ from fpnas.training.load import load_data
 
 TABLE = Path(__file__).with_name("selections.jsonl")
 SEARCHED = ("strategies", "fresh seeds")
+FRESH = Path(__file__).with_name("fresh_selections.jsonl")
+FRESH_FROM, TIMES, OF = 100, 5, 10  # seeds that nothing else has
 LAST_UNCHOSEN = "n020"  # the table's first twenty were all trained twice, of the others the best
 
 
@@ -48,33 +58,40 @@ def judged() -> dict[str, dict[str, Any]]:
     return {row["architecture"]: row for row in read_documents(TABLE)}
 
 
-def run(machine: str) -> None:
-    """Judge what is left."""
+def short_training(architecture: str) -> dict[str, float]:
+    """What `fpnas select` measures of an architecture, in this process."""
     torch.set_num_threads(1)
     config = SelectConfig(data="fashion-mnist", output=Path(), threads=1, quiet=True)
     dataset = load_data(config.data, hold_out=config.hold_out, seed=config.seed)
     assert dataset.test is not None
-    space = load_space(SPACE)
-    for search in searches():
-        architecture = search["architecture"]
+    begun = time.process_time()
+    result = train(resolve(load_space(SPACE), decode(architecture)), dataset, config)
+    batches = normalised_batches(dataset.test, dataset.mean, dataset.std, torch.device("cpu"))
+    loss = cross_entropy(result.network, batches)
+    return {
+        "held_out_top1": result.top1,
+        "cross_entropy": loss,
+        "seconds": round(time.process_time() - begun, 1),
+    }
+
+
+def run(machine: str) -> None:
+    """Judge what is left."""
+    for found in searches():
+        architecture = found["architecture"]
         with claim(TABLE, architecture) as free:
             if not free or architecture in judged():
                 continue
-            begun = time.process_time()
-            result = train(resolve(space, decode(architecture)), dataset, config)
-            batches = normalised_batches(dataset.test, dataset.mean, dataset.std, torch.device("cpu"))
             row = {
-                "experiment": search["experiment"],
-                "seed": search["seed"],
+                "experiment": found["experiment"],
+                "seed": found["seed"],
                 "architecture": architecture,
-                "held_out_top1": result.top1,
-                "cross_entropy": cross_entropy(result.network, batches),
-                "seconds": round(time.process_time() - begun, 1),
+                **short_training(architecture),
                 "machine": machine,
                 "date": datetime.date.today().isoformat(),
             }
             append_line(TABLE, json.dumps(row) + "\n")
-        print(f"seed {search['seed']}: {row['cross_entropy']:.4f} nats", file=sys.stderr, flush=True)
+        print(f"seed {found['seed']}: {row['cross_entropy']:.4f} nats", file=sys.stderr, flush=True)
 
 
 def report() -> None:
@@ -91,6 +108,7 @@ def report() -> None:
         "cross-entropy on images held out": [-row["cross_entropy"] for row in rows],
         "hits among them": [row["held_out_top1"] for row in rows],
         "accuracy with the weights of its own search": [row["supernet_top1"] for row in rows],
+        "cross-entropy on images held out and accuracy with the weights of its own search": both_guides(rows),
         "test accuracy, which nobody has": accuracies,
     }
     for name, guide in guides.items():
@@ -112,6 +130,69 @@ def report() -> None:
         print(f"  best of {count}: test {statistics.mean(both):.2f}%")
 
 
+def both_guides(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Of searches that are compared with one another: both guides in units of their spread, added up."""
+    guides = [[-row["cross_entropy"] for row in rows], [row["supernet_top1"] for row in rows]]
+    units = [[(value - statistics.mean(guide)) / statistics.stdev(guide) for value in guide] for guide in guides]
+    return [sum(values) for values in zip(*units, strict=True)]
+
+
+def searched_and_judged(seed: int, machine: str) -> dict[str, Any]:
+    """The row of a fresh search, in this process."""
+    plan = Plan("best of ten", "fp-nas", seed, SMALL_STEPS)
+    result, seconds = search(plan)
+    architecture = encode(result.architecture)
+    judged_as = {f"short_{name}" if name == "seconds" else name: v for name, v in short_training(architecture).items()}
+    shutil.rmtree(run_folder(plan))
+    return {
+        "seed": seed,
+        "architecture": architecture,
+        "supernet_top1": result.supernet_top1,
+        "budget_share": round(result.budget_share, 4),
+        **judged_as,
+        "seconds": round(seconds, 1),
+        "machine": machine,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def tabled(architecture: str) -> dict[str, list[float]]:
+    """Test accuracies by the recipe of the table, two trainings, in this process."""
+    torch.set_num_threads(1)
+    spec, images = resolve(load_space(SPACE), decode(architecture)), load_images()
+    return {"top1": [train_by_recipe(spec, images, seed=seed) for seed in (0, 1)]}
+
+
+def confirm(machine: str) -> None:
+    """The best of ten fresh searches, five times."""
+    for first in range(FRESH_FROM, FRESH_FROM + TIMES * OF, OF):
+        group = range(first, first + OF)
+        for seed in group:
+            with claim(FRESH, f"search {seed}") as free:
+                if free and seed not in {row["seed"] for row in read_documents(FRESH) if "supernet_top1" in row}:
+                    row = in_fresh_process(searched_and_judged, seed, machine)
+                    append_line(FRESH, json.dumps(row) + "\n")
+                    print(
+                        f"seed {seed}: {row['supernet_top1']}%, {row['cross_entropy']:.4f}", file=sys.stderr, flush=True
+                    )
+        with claim(FRESH, f"best of {first}") as free:
+            documents = read_documents(FRESH)
+            rows = sorted((row for row in documents if row.get("seed") in group), key=lambda row: row["seed"])
+            if not free or len(rows) < OF or first in {row.get("best_from") for row in documents}:
+                continue
+            taken = max(zip(both_guides(rows), rows, strict=True), key=lambda pair: pair[0])[1]
+            place = {"best_from": first, "taken": taken["seed"]} | in_fresh_process(tabled, taken["architecture"])
+            append_line(FRESH, json.dumps(place | {"date": datetime.date.today().isoformat()}) + "\n")
+    documents = read_documents(FRESH)
+    places = {row["best_from"]: statistics.mean(row["top1"]) for row in documents if "best_from" in row}
+    for first, top1 in sorted(places.items()):
+        print(f"best of {OF} from seed {first}: {top1:.2f}%, in the best {percentile(top1):.1f}% of the table")
+    if places:
+        print(
+            f"mean: {spread(list(places.values()), 2)}%, in the best {spread([*map(percentile, places.values())], 1)}%"
+        )
+
+
 def _mean_of_best(values: list[float], count: int) -> float:
     """Mean over all choices of so many values, sorted by what they are chosen by, of the first among them."""
     behind = len(values) - 1
@@ -122,11 +203,13 @@ def _mean_of_best(values: list[float], count: int) -> float:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "report"))
+    parser.add_argument("action", choices=("run", "report", "confirm"))
     parser.add_argument("--machine", default=THIS_MACHINE, help="what this machine is called in the rows")
     arguments = parser.parse_args()
     if arguments.action == "run":
         run(arguments.machine)
+    elif arguments.action == "confirm":
+        confirm(arguments.machine)
     else:
         report()
 

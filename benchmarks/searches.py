@@ -38,7 +38,7 @@ from fpnas.runtime.callbacks import Moment
 from fpnas.runtime.metrics import read_metrics
 from fpnas.search_config import SearchConfig
 from fpnas.strategies import STRATEGIES
-from fpnas.supernet_search import run_search
+from fpnas.supernet_search import SearchResult, run_search
 
 TABLE = Path(__file__).with_suffix(".jsonl")
 RUNS = Path(__file__).parents[1] / "runs" / "searches"
@@ -86,8 +86,8 @@ class ProcessorSeconds:
         return sum(map(float, self._path.read_text().split()))
 
 
-def search_and_train(plan: Plan, machine: str) -> dict[str, Any]:
-    """The row of a plan, in this process."""
+def search(plan: Plan) -> tuple[SearchResult, float]:
+    """The search of a plan, in this process, or what is left of it: what it found, and its seconds of the processor."""
     torch.set_num_threads(1)
     STRATEGIES.update(FIXED | ADAPTIVE | OTHERS)
     folder = run_folder(plan)
@@ -108,8 +108,13 @@ def search_and_train(plan: Plan, machine: str) -> dict[str, Any]:
     except SystemExit:  # stopped between two epochs, with a checkpoint
         taken.count()
         raise
-    seconds = taken.total()
-    epochs = [record for record in read_metrics(config.output / "metrics.jsonl") if "epoch" in record]
+    return result, taken.total()
+
+
+def search_and_train(plan: Plan, machine: str) -> dict[str, Any]:
+    """The row of a plan, in this process."""
+    result, seconds = search(plan)
+    epochs = [record for record in read_metrics(run_folder(plan) / "run" / "metrics.jsonl") if "epoch" in record]
     images = load_images()
 
     def trained(spec: NetworkSpec) -> list[float]:
