@@ -74,8 +74,7 @@ def work(options: argparse.Namespace) -> dict[str, float]:
         by_samples=by_samples,
     )
     costs = build_cost_table(space)
-    uniform = Factorized(space.cardinalities)
-    middle = costs.expected(uniform.group_log_probs(), uniform.first_of)
+    middle = costs.expected(Factorized(space.cardinalities))
     generator = generator_for(0, "scaling")
 
     def batch(size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -209,11 +209,10 @@ class SearchLoop:
             score = self.evaluator.score(mode, roughly=True)
         epoch = (step + 1) // self.plan.steps_per_epoch
         entropy = distribution.entropy().item()
-        group_log_probs = distribution.group_log_probs()
         epoch_figures: dict[str, Any] = {"epoch": epoch, "entropy_nats": entropy, "samples_so_far": self.samples}
         shares, curves = {}, {}
         for cost, table in self.plan.reported.items():
-            expected = table.expected(group_log_probs, distribution.first_of)
+            expected = table.expected(distribution)
             epoch_figures |= {f"expected_{cost}": expected, f"mode_{cost}": int(table.cost(mode[None])[0])}
             if table is self.plan.costs:
                 shares[f"{cost}_of_target"] = expected / self.plan.target

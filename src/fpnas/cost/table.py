@@ -5,10 +5,10 @@ the group before it chose. So a table per group with a row per channel choice of
 per element of the group's product holds all there is to know; costs of a batch are look-ups.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["CostTable", "build_cost_table", "uniform_indices"]
 
 _CHANNELS = VARIABLES.index("channels")
+
+
+class GroupDistribution(Protocol):
+    """What an expectation needs of `fpnas.distribution.Distribution`."""
+
+    @property
+    def first_of(self) -> tuple[int, ...]: ...
+    def group_log_probs(self) -> "list[Tensor]": ...
 
 
 @dataclass(frozen=True)
@@ -67,20 +75,15 @@ class CostTable:
 
         return torch.from_numpy(self.look_up(indices_KGV.numpy()))
 
-    def expected(self, group_log_probs: Sequence["Tensor"], first_of: Sequence[int]) -> float:
-        """Exact mean cost under a distribution with independent groups, or groups that choose as the one before them.
-
-        Args:
-            group_log_probs: log-probability of every element of each group's product, shapes (J_g,).
-            first_of: as `fpnas.distribution.Distribution.first_of`.
-        """
+    def expected(self, distribution: GroupDistribution) -> float:
+        """Exact mean cost under a distribution of independent groups, or of such that choose as the one before them."""
         total = float(self.prefix_cost)
         before_P = np.ones(1)
         for group, (table, sizes, log_prob_J) in enumerate(
-            zip(self.table, self.cardinalities, group_log_probs, strict=True)
+            zip(self.table, self.cardinalities, distribution.group_log_probs(), strict=True)
         ):
             prob_J = np.exp(log_prob_J.detach().numpy())
-            if first_of[group] == group:
+            if distribution.first_of[group] == group:
                 total += float(before_P @ table @ prob_J)
             else:
                 elements = np.arange(len(prob_J))
