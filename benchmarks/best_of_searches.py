@@ -10,8 +10,8 @@ half. Rows go to `selections.jsonl` beside this file. What is taken by that is t
 images (`searches.jsonl`), which had no part in the choice, as the test images had none.
 
 By those twenty searches the two guides together (`both_guides`) choose better than each alone. `confirm` asks fresh
-searches: five times ten, each with its short training; the one taken of ten has the two trainings of the table. Rows
-go to `fresh_selections.jsonl`; to share the work, start the script several times.
+searches: five times ten, each with its short training; those that a guide takes of ten have the two trainings of the
+table. Rows go to `fresh_selections.jsonl`; to share the work, start the script several times.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,9 @@ def report() -> None:
     print(f"{len(rows)} searches, {spread(seconds, 0)} s of short training each")
     print(f"two trainings on all images: correlation {pearsonr(first, second)[0]:.2f}")
     guides = {
-        "cross-entropy on images held out": [-row["cross_entropy"] for row in rows],
+        "cross-entropy on images held out": cross_entropies(rows),
         "hits among them": [row["held_out_top1"] for row in rows],
-        "accuracy with the weights of its own search": [row["supernet_top1"] for row in rows],
+        "accuracy with the weights of its own search": shared_accuracies(rows),
         "cross-entropy on images held out and accuracy with the weights of its own search": both_guides(rows),
         "test accuracy, which nobody has": accuracies,
     }
@@ -132,9 +132,31 @@ def report() -> None:
 
 def both_guides(rows: Sequence[dict[str, Any]]) -> list[float]:
     """Of searches that are compared with one another: both guides in units of their spread, added up."""
-    guides = [[-row["cross_entropy"] for row in rows], [row["supernet_top1"] for row in rows]]
+    guides = [cross_entropies(rows), shared_accuracies(rows)]
     units = [[(value - statistics.mean(guide)) / statistics.stdev(guide) for value in guide] for guide in guides]
     return [sum(values) for values in zip(*units, strict=True)]
+
+
+def cross_entropies(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """The guide of short trainings, higher is better."""
+    return [-row["cross_entropy"] for row in rows]
+
+
+def shared_accuracies(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """The guide that searches give for nothing, higher is better."""
+    return [row["supernet_top1"] for row in rows]
+
+
+GUIDES = {
+    "both guides": both_guides,
+    "cross-entropy": cross_entropies,
+    "accuracy with shared weights": shared_accuracies,
+}
+
+
+def taken(rows: Sequence[dict[str, Any]], guide: Callable[[Sequence[dict[str, Any]]], list[float]]) -> int:
+    """Seed of the search that a guide takes."""
+    return max(zip(guide(rows), rows, strict=True), key=lambda pair: pair[0])[1]["seed"]
 
 
 def searched_and_judged(seed: int, machine: str) -> dict[str, Any]:
@@ -164,7 +186,7 @@ def tabled(architecture: str) -> dict[str, list[float]]:
 
 
 def confirm(machine: str) -> None:
-    """The best of ten fresh searches, five times."""
+    """The best of ten fresh searches, five times, by both guides and by each alone."""
     for first in range(FRESH_FROM, FRESH_FROM + TIMES * OF, OF):
         group = range(first, first + OF)
         for seed in group:
@@ -175,22 +197,35 @@ def confirm(machine: str) -> None:
                     print(
                         f"seed {seed}: {row['supernet_top1']}%, {row['cross_entropy']:.4f}", file=sys.stderr, flush=True
                     )
-        with claim(FRESH, f"best of {first}") as free:
-            documents = read_documents(FRESH)
-            rows = sorted((row for row in documents if row.get("seed") in group), key=lambda row: row["seed"])
-            if not free or len(rows) < OF or first in {row.get("best_from") for row in documents}:
-                continue
-            taken = max(zip(both_guides(rows), rows, strict=True), key=lambda pair: pair[0])[1]
-            place = {"best_from": first, "taken": taken["seed"]} | in_fresh_process(tabled, taken["architecture"])
-            append_line(FRESH, json.dumps(place | {"date": datetime.date.today().isoformat()}) + "\n")
+        documents = read_documents(FRESH)
+        rows = sorted((row for row in documents if row.get("seed") in group), key=lambda row: row["seed"])
+        if len(rows) < OF:
+            continue  # another process is at it
+        for seed in dict.fromkeys(taken(rows, guide) for guide in GUIDES.values()):
+            with claim(FRESH, f"network {seed}") as free:
+                if free and seed not in {row.get("taken") for row in read_documents(FRESH)}:
+                    architecture = next(row["architecture"] for row in rows if row["seed"] == seed)
+                    place = {"taken": seed} | in_fresh_process(tabled, architecture)
+                    append_line(FRESH, json.dumps(place | {"date": datetime.date.today().isoformat()}) + "\n")
+    report_fresh()
+
+
+def report_fresh() -> None:
+    """What was taken of the fresh searches, guide by guide, placed in the table of networks."""
     documents = read_documents(FRESH)
-    places = {row["best_from"]: statistics.mean(row["top1"]) for row in documents if "best_from" in row}
-    for first, top1 in sorted(places.items()):
-        print(f"best of {OF} from seed {first}: {top1:.2f}%, in the best {percentile(top1):.1f}% of the table")
-    if places:
-        print(
-            f"mean: {spread(list(places.values()), 2)}%, in the best {spread([*map(percentile, places.values())], 1)}%"
-        )
+    searched = {row["seed"]: row for row in documents if "seed" in row}
+    top1 = {row["taken"]: statistics.mean(row["top1"]) for row in documents if "taken" in row}
+    groups = [range(first, first + OF) for first in range(FRESH_FROM, FRESH_FROM + TIMES * OF, OF)]
+    for name, guide in GUIDES.items():
+        seeds = [taken([searched[seed] for seed in group], guide) for group in groups if searched.keys() >= set(group)]
+        known = [top1[seed] for seed in seeds if seed in top1]
+        for seed in seeds:
+            if seed in top1:
+                print(
+                    f"by {name}: seed {seed}, {top1[seed]:.2f}%, in the best {percentile(top1[seed]):.1f}% of the table"
+                )
+        if len(known) > 1:
+            print(f"by {name}: mean {spread(known, 2)}%, in the best {spread([*map(percentile, known)], 1)}%")
 
 
 def _mean_of_best(values: list[float], count: int) -> float:

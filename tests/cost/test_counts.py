@@ -60,18 +60,14 @@ def _pooled_elements(spec: NetworkSpec) -> int:
     network = build_network(spec).eval()
     seen: list[int] = []
 
-    def attention_hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        # Squeeze-excite pools its input; split attention the sum of its splits, which has the output's shape.
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        # Squeeze-excite pools its input; split attention the sum of its splits, which has the output's shape. The
+        # network pools what its head gives.
         seen.append(output.numel())
 
-    def pool_hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        seen.append(inputs[0].numel())
-
     for name, module in network.named_modules():
-        if name.endswith(".attention") and not isinstance(module, nn.Identity):
-            module.register_forward_hook(attention_hook)
-        elif isinstance(module, nn.AdaptiveAvgPool2d):
-            module.register_forward_hook(pool_hook)
+        if name == "head" or (name.endswith(".attention") and not isinstance(module, nn.Identity)):
+            module.register_forward_hook(hook)
     with torch.no_grad():
         network(torch.zeros(1, spec.in_channels, spec.input_size, spec.input_size))
     # The published networks' second pool over the 1x1 map, one element per head channel.

@@ -96,7 +96,6 @@ class Network(nn.Module):
             *(build_block(block, spec.gate, rate) for block, rate in zip(spec.blocks, rates, strict=True))
         )
         self.head = ConvNorm(spec.last_channels, spec.head_hidden, 1, activation=head.activation)
-        self.pool = nn.AdaptiveAvgPool2d(1)
         self.head_project: nn.Module = nn.Identity()
         if head.kind == "ir_pool":
             # The published networks pool again over the 1x1 map that this gives; that changes nothing here.
@@ -116,7 +115,9 @@ class Network(nn.Module):
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits (B, classes) of the last map, or with `pre_logits` what the classifier is given."""
-        pooled = self.dropout(self.head_project(self.pool(features)).flatten(1))
+        # Not `AdaptiveAvgPool2d`, the same to the bit: for a map of one pixel older exporters write loops.
+        pooled = features.mean((2, 3), keepdim=True)
+        pooled = self.dropout(self.head_project(pooled).flatten(1))
         return pooled if pre_logits else self.classifier(pooled)
 
     def forward(self, images: Tensor) -> Tensor:
