@@ -9,7 +9,7 @@ Every network that the default strategy found in small steps (experiments `strat
 half. Rows go to `selections.jsonl` beside this file. What is taken by that is then reported by its trainings on all
 images (`searches.jsonl`), which had no part in the choice, as the test images had none.
 
-By those twenty searches the two guides together (`both_guides`) choose better than each alone. `confirm` asks fresh
+By those twenty searches the two guides together choose better than each alone. `confirm` asks fresh
 searches: five times ten, each with its short training; those that a guide takes of ten have the two trainings of the
 table. Rows go to `fresh_selections.jsonl`; to share the work, start the script several times.
 """
@@ -34,6 +34,7 @@ from scipy.stats import kendalltau, pearsonr
 from searches import THIS_MACHINE, in_fresh_process, percentile, read_searches, run_folder, search, spread
 
 from fpnas.network_spec import resolve
+from fpnas.select import both_guides
 from fpnas.select_config import SelectConfig
 from fpnas.space_file import load_space
 from fpnas.train import train
@@ -105,10 +106,8 @@ def report() -> None:
     print(f"{len(rows)} searches, {spread(seconds, 0)} s of short training each")
     print(f"two trainings on all images: correlation {pearsonr(first, second)[0]:.2f}")
     guides = {
-        "cross-entropy on images held out": cross_entropies(rows),
-        "hits among them": [row["held_out_top1"] for row in rows],
-        "accuracy with the weights of its own search": shared_accuracies(rows),
-        "cross-entropy on images held out and accuracy with the weights of its own search": both_guides(rows),
+        **{name: guide(rows) for name, guide in GUIDES.items()},
+        "hits on images held out": [row["held_out_top1"] for row in rows],
         "test accuracy, which nobody has": accuracies,
     }
     for name, guide in guides.items():
@@ -130,27 +129,25 @@ def report() -> None:
         print(f"  best of {count}: test {statistics.mean(both):.2f}%")
 
 
-def both_guides(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """Of searches that are compared with one another: both guides in units of their spread, added up."""
-    guides = [cross_entropies(rows), shared_accuracies(rows)]
-    units = [[(value - statistics.mean(guide)) / statistics.stdev(guide) for value in guide] for guide in guides]
-    return [sum(values) for values in zip(*units, strict=True)]
-
-
-def cross_entropies(rows: Sequence[dict[str, Any]]) -> list[float]:
+def by_cross_entropy(rows: Sequence[dict[str, Any]]) -> list[float]:
     """The guide of short trainings, higher is better."""
     return [-row["cross_entropy"] for row in rows]
 
 
-def shared_accuracies(rows: Sequence[dict[str, Any]]) -> list[float]:
+def by_shared_weights(rows: Sequence[dict[str, Any]]) -> list[float]:
     """The guide that searches give for nothing, higher is better."""
     return [row["supernet_top1"] for row in rows]
 
 
+def by_both(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Both, as `fpnas select` adds them up."""
+    return both_guides([row["cross_entropy"] for row in rows], [row["supernet_top1"] for row in rows])
+
+
 GUIDES = {
-    "both guides": both_guides,
-    "cross-entropy": cross_entropies,
-    "accuracy with shared weights": shared_accuracies,
+    "both guides": by_both,
+    "cross-entropy on images held out": by_cross_entropy,
+    "accuracy with the weights of its own search": by_shared_weights,
 }
 
 
