@@ -10,8 +10,9 @@ half. Rows go to `selections.jsonl` beside this file. What is taken by that is t
 images (`searches.jsonl`), which had no part in the choice, as the test images had none.
 
 By those twenty searches the two guides together choose better than each alone. `confirm` asks fresh
-searches: five times ten, each with its short training; those that a guide takes of ten have the two trainings of the
-table. Rows go to `fresh_selections.jsonl`; to share the work, start the script several times.
+searches: five times ten, each with its short training; the better four of ten have a second one, on the other half of
+the images; those that a guide takes have the two trainings of the table. Rows go to `fresh_selections.jsonl`; to share
+the work, start the script several times, and once more at the end, as none waits for another.
 """
 
 import argparse
@@ -45,6 +46,7 @@ TABLE = Path(__file__).with_name("selections.jsonl")
 SEARCHED = ("strategies", "fresh seeds")
 FRESH = Path(__file__).with_name("fresh_selections.jsonl")
 FRESH_FROM, TIMES, OF = 100, 5, 10  # seeds that nothing else has
+FINALISTS = 4
 LAST_UNCHOSEN = "n020"  # the table's first twenty were all trained twice, of the others the best
 
 
@@ -59,10 +61,10 @@ def judged() -> dict[str, dict[str, Any]]:
     return {row["architecture"]: row for row in read_documents(TABLE)}
 
 
-def short_training(architecture: str) -> dict[str, float]:
+def short_training(architecture: str, seed: int = 0) -> dict[str, float]:
     """What `fpnas select` measures of an architecture, in this process."""
     torch.set_num_threads(1)
-    config = SelectConfig(data="fashion-mnist", output=Path(), threads=1, quiet=True)
+    config = SelectConfig(data="fashion-mnist", output=Path(), threads=1, quiet=True, seed=seed)
     dataset = load_data(config.data, hold_out=config.hold_out, seed=config.seed)
     assert dataset.test is not None
     begun = time.process_time()
@@ -151,9 +153,9 @@ GUIDES = {
 }
 
 
-def taken(rows: Sequence[dict[str, Any]], guide: Callable[[Sequence[dict[str, Any]]], list[float]]) -> int:
-    """Seed of the search that a guide takes."""
-    return max(zip(guide(rows), rows, strict=True), key=lambda pair: pair[0])[1]["seed"]
+def taken(rows: Sequence[dict[str, Any]], guide: Callable[[Sequence[dict[str, Any]]], list[float]]) -> dict[str, Any]:
+    """The search that a guide takes."""
+    return max(zip(guide(rows), rows, strict=True), key=lambda pair: pair[0])[1]
 
 
 def searched_and_judged(seed: int, machine: str) -> dict[str, Any]:
@@ -164,14 +166,12 @@ def searched_and_judged(seed: int, machine: str) -> dict[str, Any]:
     judged_as = {f"short_{name}" if name == "seconds" else name: v for name, v in short_training(architecture).items()}
     shutil.rmtree(run_folder(plan))
     return {
-        "seed": seed,
         "architecture": architecture,
         "supernet_top1": result.supernet_top1,
         "budget_share": round(result.budget_share, 4),
         **judged_as,
         "seconds": round(seconds, 1),
         "machine": machine,
-        "date": datetime.date.today().isoformat(),
     }
 
 
@@ -182,47 +182,72 @@ def tabled(architecture: str) -> dict[str, list[float]]:
     return {"top1": [train_by_recipe(spec, images, seed=seed) for seed in (0, 1)]}
 
 
+def finalists(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The searches of a group that train once more: the best by both guides."""
+    order = sorted(zip(by_both(rows), rows, strict=True), key=lambda pair: -pair[0])
+    return [row for _, row in order[:FINALISTS]]
+
+
+def by_both_twice(rows: Sequence[dict[str, Any]]) -> list[float]:
+    """Of the finalists, both guides: the mean of two trainings, and shared weights, in units of all rows' spreads."""
+    losses = [row["cross_entropy"] for row in rows]
+    unit, shared_unit = statistics.stdev(losses), statistics.stdev(by_shared_weights(rows))
+    return [
+        row["supernet_top1"] / shared_unit - statistics.mean((row["cross_entropy"], row["again"])) / unit
+        if "again" in row
+        else -math.inf
+        for row in rows
+    ]
+
+
+def group_from(first: int) -> list[dict[str, Any]]:
+    """What is known of the searches that are compared with one another, if all of them ended."""
+    documents = read_documents(FRESH)
+    again = {row["again"]: {"again": row["cross_entropy"]} for row in documents if "again" in row}
+    group = [row | again.get(row["seed"], {}) for row in documents if row.get("seed") in range(first, first + OF)]
+    return sorted(group, key=lambda row: row["seed"]) if len(group) == OF else []
+
+
+def once(work: str, seed: int, measure: Callable[..., dict[str, Any]], *arguments: Any) -> None:
+    """Append a row, unless it is there or another process is at it."""
+    with claim(FRESH, f"{work} {seed}") as free:
+        if free and seed not in {row.get(work) for row in read_documents(FRESH)}:
+            row = {work: seed} | in_fresh_process(measure, *arguments)
+            append_line(FRESH, json.dumps(row | {"date": datetime.date.today().isoformat()}) + "\n")
+            print(row, file=sys.stderr, flush=True)
+
+
 def confirm(machine: str) -> None:
-    """The best of ten fresh searches, five times, by both guides and by each alone."""
-    for first in range(FRESH_FROM, FRESH_FROM + TIMES * OF, OF):
-        group = range(first, first + OF)
-        for seed in group:
-            with claim(FRESH, f"search {seed}") as free:
-                if free and seed not in {row["seed"] for row in read_documents(FRESH) if "supernet_top1" in row}:
-                    row = in_fresh_process(searched_and_judged, seed, machine)
-                    append_line(FRESH, json.dumps(row) + "\n")
-                    print(
-                        f"seed {seed}: {row['supernet_top1']}%, {row['cross_entropy']:.4f}", file=sys.stderr, flush=True
-                    )
-        documents = read_documents(FRESH)
-        rows = sorted((row for row in documents if row.get("seed") in group), key=lambda row: row["seed"])
-        if len(rows) < OF:
-            continue  # another process is at it
-        for seed in dict.fromkeys(taken(rows, guide) for guide in GUIDES.values()):
-            with claim(FRESH, f"network {seed}") as free:
-                if free and seed not in {row.get("taken") for row in read_documents(FRESH)}:
-                    architecture = next(row["architecture"] for row in rows if row["seed"] == seed)
-                    place = {"taken": seed} | in_fresh_process(tabled, architecture)
-                    append_line(FRESH, json.dumps(place | {"date": datetime.date.today().isoformat()}) + "\n")
+    """The best of ten fresh searches, five times, by both guides, with a second training, and by each guide alone."""
+    firsts = range(FRESH_FROM, FRESH_FROM + TIMES * OF, OF)
+    for seed in range(FRESH_FROM, FRESH_FROM + TIMES * OF):
+        once("seed", seed, searched_and_judged, seed, machine)
+    for first in firsts:
+        for row in finalists(group_from(first)):
+            once("again", row["seed"], short_training, row["architecture"], 1)
+    for guide in FRESH_GUIDES.values():
+        for first in firsts:
+            rows = group_from(first)
+            if rows and sum("again" in row for row in rows) == FINALISTS:  # else another process is at it
+                best = taken(rows, guide)
+                once("taken", best["seed"], tabled, best["architecture"])
     report_fresh()
 
 
 def report_fresh() -> None:
     """What was taken of the fresh searches, guide by guide, placed in the table of networks."""
-    documents = read_documents(FRESH)
-    searched = {row["seed"]: row for row in documents if "seed" in row}
-    top1 = {row["taken"]: statistics.mean(row["top1"]) for row in documents if "taken" in row}
-    groups = [range(first, first + OF) for first in range(FRESH_FROM, FRESH_FROM + TIMES * OF, OF)]
-    for name, guide in GUIDES.items():
-        seeds = [taken([searched[seed] for seed in group], guide) for group in groups if searched.keys() >= set(group)]
+    top1 = {row["taken"]: statistics.mean(row["top1"]) for row in read_documents(FRESH) if "taken" in row}
+    groups = [group_from(first) for first in range(FRESH_FROM, FRESH_FROM + TIMES * OF, OF)]
+    for name, guide in FRESH_GUIDES.items():
+        seeds = [taken(rows, guide)["seed"] for rows in groups if rows and math.isfinite(max(guide(rows)))]
         known = [top1[seed] for seed in seeds if seed in top1]
-        for seed in seeds:
-            if seed in top1:
-                print(
-                    f"by {name}: seed {seed}, {top1[seed]:.2f}%, in the best {percentile(top1[seed]):.1f}% of the table"
-                )
+        print(f"by {name}: seeds {seeds}, trained: {[round(value, 2) for value in known]}")
         if len(known) > 1:
-            print(f"by {name}: mean {spread(known, 2)}%, in the best {spread([*map(percentile, known)], 1)}%")
+            places = spread([percentile(value) for value in known], 1)
+            print(f"  mean {spread(known, 2)}%, in the best {places}% of the table")
+
+
+FRESH_GUIDES = {"both guides, with a second training of the better four": by_both_twice, **GUIDES}
 
 
 def _mean_of_best(values: list[float], count: int) -> float:
