@@ -189,15 +189,10 @@ def finalists(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def by_both_twice(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """Of the finalists, both guides: the mean of two trainings, and shared weights, in units of all rows' spreads."""
-    losses = [row["cross_entropy"] for row in rows]
-    unit, shared_unit = statistics.stdev(losses), statistics.stdev(by_shared_weights(rows))
-    return [
-        row["supernet_top1"] / shared_unit - statistics.mean((row["cross_entropy"], row["again"])) / unit
-        if "again" in row
-        else -math.inf
-        for row in rows
-    ]
+    """Of the finalists, both guides, with the mean of their two trainings in place of the first."""
+    means = [statistics.mean((row["cross_entropy"], row.get("again", row["cross_entropy"]))) for row in rows]
+    known = [row | {"cross_entropy": mean} for row, mean in zip(rows, means, strict=True)]
+    return [value if "again" in row else -math.inf for value, row in zip(by_both(known), rows, strict=True)]
 
 
 def group_from(first: int) -> list[dict[str, Any]]:
