@@ -9,10 +9,11 @@ Every network that the default strategy found in small steps (experiments `strat
 half. Rows go to `selections.jsonl` beside this file. What is taken by that is then reported by its trainings on all
 images (`searches.jsonl`), which had no part in the choice, as the test images had none.
 
-By those twenty searches the two guides together choose better than each alone. `confirm` asks fresh
-searches: five times ten, each with its short training; the better four of ten have a second one, on the other half of
-the images; those that a guide takes have the two trainings of the table. Rows go to `fresh_selections.jsonl`; to share
-the work, start the script several times, and once more at the end, as none waits for another.
+By those twenty searches two guides together choose better than each alone. `confirm` asks fresh searches, by which the
+cross-entropy alone, as `fpnas select` has it, is the best: five times ten, each with its short training; the better
+four of ten by both guides have a second one, on the other half of the images; those that a guide takes have the two
+trainings of the table. Rows go to `fresh_selections.jsonl`; to share the work, start the script several times, and once
+more at the end, as none waits for another.
 """
 
 import argparse
@@ -35,7 +36,6 @@ from scipy.stats import kendalltau, pearsonr
 from searches import THIS_MACHINE, in_fresh_process, percentile, read_searches, run_folder, search, spread
 
 from fpnas.network_spec import resolve
-from fpnas.select import both_guides
 from fpnas.select_config import SelectConfig
 from fpnas.space_file import load_space
 from fpnas.train import train
@@ -132,7 +132,7 @@ def report() -> None:
 
 
 def by_cross_entropy(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """The guide of short trainings, higher is better."""
+    """The guide of short trainings, that of `fpnas select`; higher is better."""
     return [-row["cross_entropy"] for row in rows]
 
 
@@ -142,8 +142,10 @@ def by_shared_weights(rows: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def by_both(rows: Sequence[dict[str, Any]]) -> list[float]:
-    """Both, as `fpnas select` adds them up."""
-    return both_guides([row["cross_entropy"] for row in rows], [row["supernet_top1"] for row in rows])
+    """Both, each in units of its spread over the rows, added up."""
+    guides = [by_cross_entropy(rows), by_shared_weights(rows)]
+    units = [[(value - statistics.mean(guide)) / statistics.stdev(guide) for value in guide] for guide in guides]
+    return [sum(values) for values in zip(*units, strict=True)]
 
 
 GUIDES = {

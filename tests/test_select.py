@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from command_line import Captured, answer, document
 from finished_runs import LIGHT, network_file, repeatable_metrics, train_config
 from refusals import SOUND_IMAGES, exit_code, image_folder, refused, tree, write_network
@@ -18,7 +17,7 @@ from fpnas.errors import UserError
 from fpnas.export_images import images_for_export
 from fpnas.model_folder import load
 from fpnas.network_file import load_network, network_to_json
-from fpnas.select import Candidate, both_guides, run_select
+from fpnas.select import Candidate, run_select
 from fpnas.select_config import SelectConfig
 from fpnas.train import run_train
 from fpnas.training import streams
@@ -229,54 +228,6 @@ def test_what_searches_found(search_run: Path, tmp_path: Path, capfd: Captured) 
     page = (run / "report.html").read_text()
     assert "or interrupted:" not in page and "held-out training images it is most wrong about" in page.lower()
     assert "By `fpnas search` with strategy `fp-nas`" in (run / "README.md").read_text()
-
-
-def test_guides_count_in_units_of_their_spread() -> None:
-    # Deviations from the means: (1, 0, -1) and (-2, 0, 2); the spreads are 1 and 2.
-    assert both_guides([4.0, 5.0, 6.0], [70.0, 72.0, 74.0]) == pytest.approx([0.0, 0.0, 0.0])
-    assert both_guides([4.0, 5.0, 6.0], [74.0, 72.0, 70.0]) == pytest.approx([2.0, 0.0, -2.0])
-    assert both_guides([5.0, 5.0, 5.0], [74.0, 72.0, 70.0]) == pytest.approx([1.0, 0.0, -1.0])
-    two = both_guides([0.1, 0.7], [70.0, 93.0])
-    assert two == pytest.approx([0.0, 0.0])
-
-
-def test_searches_that_differ_in_their_seed_alone_have_a_second_guide(
-    search_run: Path, tmp_path: Path, capfd: Captured
-) -> None:
-    searches = []
-
-    def search(name: str, supernet_top1: float | None, **config: Any) -> Path:
-        copy = Path(shutil.copytree(search_run, tmp_path / name))
-        result = json.loads((copy / "result.json").read_text()) | {"supernet_top1": supernet_top1}
-        (copy / "result.json").write_text(json.dumps(result))
-        document = yaml.safe_load((copy / "config.yaml").read_text())
-        document["configuration"] |= {"seed": len(searches), "output": str(copy)} | config
-        (copy / "config.yaml").write_text(yaml.safe_dump(document))
-        searches.append(copy)
-        return copy
-
-    def order(*candidates: Path) -> tuple[list[str], list[float | None]]:
-        output = tmp_path / "-".join(candidate.name for candidate in candidates)
-        files = [candidate / "network.json" for candidate in candidates]
-        found = run_select(files, select_config(output, epochs=1, warmup_epochs=0))
-        return [Path(one.network).parent.name for one in found], [one.supernet_top1 for one in found]
-
-    low, high = search("low", 50.0), search("high", 60.0)
-    # Their network is the same, and so is the cross-entropy.
-    assert order(low, high) == (["high", "low"], [60.0, 50.0])
-    for other in (search("unknown", None), search("wider", 70.0, target_macs="9M")):
-        assert order(low, other) == (["low", other.name], [None, None])
-    # Of two, of which each is ahead by one guide, the cross-entropy decides.
-    networks = [low / "network.json", two_networks(tmp_path)[1]]
-    first, second = run_select(networks, select_config(tmp_path / "apart", epochs=1, warmup_epochs=0))
-    assert first.cross_entropy < second.cross_entropy - 0.001
-    for name, network, top1 in (("ahead", first, 40.0), ("behind", second, 90.0)):
-        content = Path(network.network).read_bytes()
-        (search(name, top1) / "network.json").write_bytes(content)
-    assert order(*searches[-2:]) == (["ahead", "behind"], [40.0, 90.0])
-    options = ["--data=digits", "--max-images=200", "--batch-size=25", "--epochs=1", "--warmup-epochs=0"]
-    shown = answer(capfd, "select", low, high, *options, "--threads=1", "--output", tmp_path / "out")
-    assert "supernet top-1" in shown and "60.00%" in shown
 
 
 def test_bad_selections(

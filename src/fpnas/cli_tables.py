@@ -145,15 +145,12 @@ def _title(name: str, input_size: int) -> str:
 def show_selection(document: dict[str, Any]) -> None:
     """The candidates, best first."""
     title = f"best first, by images held out of short trainings in {document['output']}"
-    columns = {"MACs": "macs", "params": "params", "cross-entropy": "cross_entropy", "top-1": "top1"}
-    if document["candidates"][0]["supernet_top1"] is not None:
-        title += ", and by shared weights of the searches"
-        columns["supernet top-1"] = "supernet_top1"
+    columns = ["candidate", "MACs", "params", "cross-entropy", "top-1"]
     rows = [
-        [candidate["network"], *(_text(name, candidate[name]) for name in columns.values())]
+        [candidate["network"], *(_text(name, candidate[name]) for name in ("macs", "params", "cross_entropy", "top1"))]
         for candidate in document["candidates"]
     ]
-    print_table(title, ["candidate", *columns], rows)
+    print_table(title, columns, rows)
 
 
 def show_predictions(document: list[dict[str, Any]]) -> None:

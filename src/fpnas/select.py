@@ -4,15 +4,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 
 from fpnas.builtin_files import builtin_network_names, find_network
 from fpnas.errors import UserError
-from fpnas.files import read_json, what_is_at, write_json_atomic
+from fpnas.files import what_is_at, write_json_atomic
 from fpnas.network_file import NETWORK_NAME, load_network
 from fpnas.runtime.callbacks import Callback
 from fpnas.runtime.processes import join_processes
-from fpnas.runtime.run_directory import MAY_CHANGE, RunDirectory, goes_on, search_of
+from fpnas.runtime.run_directory import RunDirectory, goes_on
 from fpnas.runtime.setup import configure_threads, pick_device
 from fpnas.select_config import SelectConfig
 from fpnas.train import check_before_loading, fit_to_data, origin_of, train
@@ -20,7 +19,7 @@ from fpnas.training.data import data_identity
 from fpnas.training.evaluation import cross_entropy, normalised_batches
 from fpnas.training.load import load_data
 
-__all__ = ["SELECTION_FILE", "Candidate", "both_guides", "candidate_file", "run_select"]
+__all__ = ["SELECTION_FILE", "Candidate", "candidate_file", "run_select"]
 
 SELECTION_FILE = "selection.json"
 
@@ -35,8 +34,6 @@ class Candidate:
         cross_entropy: mean over the images held out, nats.
         top1: percent of them.
         run: directory of the training.
-        supernet_top1: accuracy with the shared weights of the search that found it, percent. None unless all candidates
-            were found by searches that differ in their seed alone: others do not compare.
     """
 
     network: str
@@ -45,7 +42,6 @@ class Candidate:
     cross_entropy: float
     top1: float
     run: str
-    supernet_top1: float | None = None
 
 
 def candidate_file(name: str) -> Path:
@@ -66,8 +62,7 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     """Train every network for a short while and judge it by training images that are held out.
 
     Searches that differ in their seed alone find networks that differ: as in DARTS (Liu, Simonyan and Yang, ICLR 2019),
-    the best of several is taken; by cross-entropy, as a search judges networks. Where all candidates are of such
-    searches, what they have with the shared weights is a second guide (`both_guides`). What that is worth is in
+    the best of several is taken; by cross-entropy, as a search judges networks. What that is worth is in
     docs/results.md, "The best of several searches".
 
     Args:
@@ -110,59 +105,18 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     for spec in specs:
         fit_to_data(spec, dataset)  # refuses what would be refused after the trainings of others
     candidates = []
-    shared = _shared_accuracies(sources)
-    for source, spec, run, supernet_top1 in zip(sources, specs, runs, shared, strict=True):
+    for source, spec, run in zip(sources, specs, runs, strict=True):
         one = replace(config, output=run)
         result = train(
             spec, dataset, one, write=True, origin=origin_of(source, spec), images=images, callbacks=callbacks
         )
         batches = normalised_batches(dataset.test, dataset.mean, dataset.std, device, config.workers)
         loss = cross_entropy(result.network.to(device), batches)
-        names = os.fspath(source), os.fspath(run)
-        candidates.append(Candidate(names[0], result.macs, result.params, loss, result.top1, names[1], supernet_top1))
-    candidates = _best_first(candidates)
+        candidates.append(Candidate(os.fspath(source), result.macs, result.params, loss, result.top1, os.fspath(run)))
+    candidates.sort(key=lambda candidate: candidate.cross_entropy)
     if processes.is_first:
         write_json_atomic(config.output / SELECTION_FILE, [asdict(candidate) for candidate in candidates])
     return candidates
-
-
-def both_guides(cross_entropies: Sequence[float], supernet_top1s: Sequence[float]) -> list[float]:
-    """How good each of several networks is by two guides, each in units of its spread over them; higher is better.
-
-    Args:
-        cross_entropies: of short trainings, on images held out; two or more.
-        supernet_top1s: accuracies with shared weights, each with those of the search that found the network.
-    """
-    guides = [[-value for value in cross_entropies], list(supernet_top1s)]
-    # A guide that makes no difference has no spread to measure by, and no say.
-    units = [[(value - mean(guide)) / (stdev(guide) or 1.0) for value in guide] for guide in guides]
-    return [sum(values) for values in zip(*units, strict=True)]
-
-
-def _best_first(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """By both guides where there are both, else by cross-entropy, which decides where they balance (as of two)."""
-    goodness = [0.0] * len(candidates)
-    known = [candidate.supernet_top1 for candidate in candidates if candidate.supernet_top1 is not None]
-    if len(known) == len(candidates):
-        goodness = both_guides([candidate.cross_entropy for candidate in candidates], known)
-    # Rounded, as sums that balance are zero but for the last digits.
-    order = sorted(zip(goodness, candidates, strict=True), key=lambda pair: (-round(pair[0], 9), pair[1].cross_entropy))
-    return [candidate for _, candidate in order]
-
-
-def _shared_accuracies(sources: Sequence[Path]) -> list[float | None]:
-    """Accuracies with shared weights, percent, where all networks are of searches that differ in their seed alone."""
-    accuracies: list[float | None] = []
-    settings = []
-    for source in sources:
-        search = search_of(source)
-        if search is None or not what_is_at(search.result_path, "search result"):
-            return [None] * len(sources)
-        known = read_json(search.result_path, "search result").get("supernet_top1")
-        accuracies.append(known if isinstance(known, float) else None)
-        settings.append({name: value for name, value in search.config.items() if name not in ("seed", *MAY_CHANGE)})
-    alike = all(one == settings[0] for one in settings) and None not in accuracies
-    return accuracies if alike else [None] * len(sources)
 
 
 def _check_output(config: SelectConfig, runs: Sequence[Path]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fpnas.builtin_files import builtin_network_names, find_network
 from fpnas.cost import network_cost
+from fpnas.errors import UserError
 from fpnas.files import what_is_at
 from fpnas.initial_weights import check_one_start, network_of_search, starting_network
 from fpnas.model_card import code, last_part
@@ -19,7 +20,7 @@ from fpnas.runtime.callbacks import Callback
 from fpnas.runtime.carry_out import RunFiles, carry_out, check_output, defaults_of
 from fpnas.runtime.keeper import RunKeeper
 from fpnas.runtime.processes import join_processes
-from fpnas.runtime.run_directory import search_of
+from fpnas.runtime.run_directory import RunDirectory
 from fpnas.runtime.setup import configure_threads, pick_device
 from fpnas.train_config import TrainConfig
 from fpnas.train_loop import TrainLoop
@@ -185,8 +186,11 @@ def origin_of(source: Path, spec: NetworkSpec) -> str:
         return "Trained further from the weights of another model."
     if source.stem in builtin_network_names() and source == find_network(source.stem):
         return f"The network {code(source.stem)} that comes with fpnas."
-    run = search_of(source)
-    if run is None:
+    try:
+        run = RunDirectory.open(source.parent, "search")
+    except UserError:
+        run = None
+    if run is None or source != run.network_path:
         return f"A network file was given, {code(source.name)}."
     # Not the budget of the search: `fpnas derive` may have put a network of another one there.
     config = run.config

@@ -17,16 +17,7 @@ from fpnas.network_file import NETWORK_NAME
 from fpnas.runtime.environment import environment
 from fpnas.version import __version__
 
-__all__ = [
-    "CONFIG_FILE",
-    "MAY_CHANGE",
-    "METRICS_FILE",
-    "MISTAKES_FILE",
-    "RESULT_FILE",
-    "RunDirectory",
-    "goes_on",
-    "search_of",
-]
+__all__ = ["CONFIG_FILE", "MAY_CHANGE", "METRICS_FILE", "MISTAKES_FILE", "RESULT_FILE", "RunDirectory", "goes_on"]
 
 CONFIG_FILE, METRICS_FILE = "config.yaml", "metrics.jsonl"
 RESULT_FILE, MISTAKES_FILE = "result.json", "mistakes.json"
@@ -251,15 +242,6 @@ class RunDirectory:
     def search_state_path(self) -> Path:
         """Distribution and shared weights at the end of a search."""
         return self.checkpoints / "final.safetensors"
-
-
-def search_of(network_file: Path) -> RunDirectory | None:
-    """The search that a network file is the result of, if it is one's."""
-    try:
-        run = RunDirectory.open(network_file.parent, "search")
-    except UserError:
-        return None
-    return run if run.network_path == network_file else None
 
 
 def _is_free(directory: Path) -> bool:
