@@ -12,11 +12,11 @@ from torch.distributed.run import get_args_parser
 
 from fpnas.cli import COMMANDS
 from fpnas.cli_parser import CommandParser
-from fpnas.search_config import SearchConfig
+from fpnas.restarts_config import RestartsConfig
 from fpnas.select_config import SelectConfig
 from fpnas.train_config import TrainConfig
 
-CONFIGURATIONS = {"search": SearchConfig, "select": SelectConfig, "train": TrainConfig}
+CONFIGURATIONS = {"search": RestartsConfig, "select": SelectConfig, "train": TrainConfig}
 # Programs of others, which take what they take.
 FOREIGN = {"exit", "export", "head", "pip", "scontrol", "sphinx-build", "tensorboard", "test"}
 FOREIGN_OPTIONS = {"--signal"}  # of Slurm

@@ -26,6 +26,7 @@ from fpnas.commands import COMMANDS, Command
 from fpnas.errors import UserError
 from fpnas.model_folder import load, save_model
 from fpnas.network_file import load_network
+from fpnas.restarts_config import RestartsConfig
 from fpnas.search_config import SearchConfig
 from fpnas.select_config import SelectConfig
 from fpnas.train_config import TrainConfig
@@ -58,7 +59,7 @@ def test_help_shows_options_with_dashes(capfd: Captured, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "configuration"), [("search", SearchConfig), ("select", SelectConfig), ("train", TrainConfig)]
+    ("name", "configuration"), [("search", RestartsConfig), ("select", SelectConfig), ("train", TrainConfig)]
 )
 def test_every_field_is_an_option_with_a_help(capfd: Captured, name: str, configuration: type) -> None:
     text = answer(capfd, name, "--help")
@@ -137,7 +138,7 @@ def test_a_printed_configuration_can_be_given_back(capfd: Captured) -> None:
     arguments = ["search", *REQUIRED, "--epochs=7", "--quiet"]
     text = answer(capfd, *arguments, "--print_config")
     content = yaml.safe_load(text)
-    expected = SearchConfig(data="digits", space="tiny", target_macs="2.5M", output=Path("run"), epochs=7, quiet=True)
+    expected = RestartsConfig(data="digits", space="tiny", target_macs="2.5M", output=Path("run"), epochs=7, quiet=True)
     assert content == vars(expected) | {"output": "run"}
     Path("c.yaml").write_text(text)
     assert answer(capfd, "search", "--config", "c.yaml", "--print-config") == text

@@ -54,6 +54,8 @@ LEVELS: dict[int, tuple[str, ...]] = {
         "fpnas.initial_weights",
         "fpnas.objective_evaluator",
         "fpnas.objective_search",
+        "fpnas.restarts",
+        "fpnas.restarts_config",
         "fpnas.search_config",
         "fpnas.search_loop",
         "fpnas.search_result",

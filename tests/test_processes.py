@@ -51,6 +51,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "own norms": (*TRAIN, "--epochs", "4", "--checkpoint-every", "0", "--sync-batch-norm", "false"),
     "mixed": (*TRAIN, "--epochs", "2", "--batch-size", "12", "--max-images", "120", "--mixup", "0.2", "--cutmix", "1"),
     "selection": ("select", NETWORK, *TRAIN[1:], *FEW, "--batch-size", "20"),
+    "restarts": (*SHORT, *FEW, "--restarts", "2"),
     "no shares": (*SHORT, "--batch-size", "61"),
     "no pairs": (*TRAIN, "--batch-size", "10", "--cutmix", "1"),
     "in use": SHORT,
@@ -187,10 +188,17 @@ def test_a_selection_is_the_same(two: Several, tmp_path: Path) -> None:
     assert found[0] == found[1] == pytest.approx(losses(alone("selection", tmp_path))[0], rel=1e-2)
 
 
+def test_restarts_are_the_same(two: Several, tmp_path: Path) -> None:
+    one, other = alone("restarts", tmp_path), two.folder / "restarts"
+    for name in ("seed-0/network.json", "seed-1/network.json", "network.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert (other / "config.yaml").is_file()
+
+
 def test_one_process_speaks(two: Several) -> None:
     for name in RUNS.keys() - {"no shares", "no pairs", "in use"}:
         assert str(two.folder / name) in two.output
-    assert two.output.count("forward passes") == 6
+    assert two.output.count("forward passes") == 7
 
 
 def test_sums_and_norms() -> None:

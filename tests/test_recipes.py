@@ -21,6 +21,7 @@ from fpnas.network_spec import NetworkSpec, resolve
 from fpnas.nn.network import build_network
 from fpnas.runtime.metrics import read_metrics
 from fpnas.search_config import SearchConfig
+from fpnas.select_config import SelectConfig
 from fpnas.space_file import load_space
 from fpnas.strategies import fp_nas_paper
 from fpnas.supernet_search import search_supernet
@@ -32,6 +33,7 @@ from fpnas.training.preprocessing import Preprocessing
 RECIPES = builtin_recipe_names()
 SEARCHES = [name for name in RECIPES if name.endswith("-search")]
 TRAININGS = [name for name in RECIPES if name.endswith("-train")]
+SELECTIONS = [name for name in RECIPES if name.endswith("-select")]
 HERE: dict[str, Any] = {"batch_size": 2, "workers": 0, "threads": 1, "device": "cpu", "quiet": True}
 
 
@@ -57,8 +59,8 @@ def drawn_network(space: str, size: int) -> NetworkSpec:
     return resolve(found, Architecture.of(indices), input_size=size)
 
 
-def test_every_recipe_searches_or_trains() -> None:
-    assert len(RECIPES) == len(SEARCHES) + len(TRAININGS) == 26
+def test_every_recipe_searches_trains_or_selects() -> None:
+    assert len(RECIPES) == len(SEARCHES) + len(TRAININGS) + len(SELECTIONS) == 27
     assert {name.removesuffix("-search") for name in SEARCHES} == {name.removesuffix("-train") for name in TRAININGS}
 
 
@@ -93,10 +95,19 @@ def test_a_search_of_two_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert result.network.input_size == size
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_what_selects_is_a_training_cut_short(name: str) -> None:
+    short = settings(SelectConfig, name, "--data=made up")
+    whole = settings(TrainConfig, name.replace("-select", "-train"), "--data=made up")
+    assert {field for field in whole if short[field] != whole[field]} == {"epochs", "warmup_epochs", "hold_out"}
+    assert short["epochs"] < whole["epochs"] / 4
+
+
+@pytest.mark.parametrize("name", TRAININGS + SELECTIONS)
 def test_a_training_of_two_steps(name: str, tmp_path: Path) -> None:
-    found = settings(SearchConfig, name.replace("-train", "-search"), "--data=made up")
-    config = TrainConfig(**settings(TrainConfig, name, "--data=made up"))
+    found = settings(SearchConfig, re.sub("-(train|select)$", "-search", name), "--data=made up")
+    kind = SelectConfig if name in SELECTIONS else TrainConfig
+    config = kind(**settings(kind, name, "--data=made up"))
     config.validate()
     size = found["image_size"] or load_space(found["space"]).input_size
     assert config.image_size in (None, size)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fpnas.builtin_files import builtin_network_names, find_network
-from fpnas.errors import UserError
+from fpnas.errors import UserError, tell
 from fpnas.files import what_is_at, write_json_atomic
 from fpnas.network_file import NETWORK_NAME, load_network
 from fpnas.runtime.callbacks import Callback
@@ -105,7 +105,9 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     for spec in specs:
         fit_to_data(spec, dataset)  # refuses what would be refused after the trainings of others
     candidates = []
-    for source, spec, run in zip(sources, specs, runs, strict=True):
+    for number, (source, spec, run) in enumerate(zip(sources, specs, runs, strict=True), 1):
+        if not config.quiet and processes.is_first:
+            tell(f"short training {number} of {len(runs)}: {source}")
         one = replace(config, output=run)
         result = train(
             spec, dataset, one, write=True, origin=origin_of(source, spec), images=images, callbacks=callbacks

@@ -242,7 +242,7 @@ def search_supernet(
     def prepare(run: RunDirectory) -> None:
         halves = {"weight_half": images.weight_half, "architecture_half": images.architecture_half}
         write_text_atomic(run.space_path, space_to_toml(space))
-        write_json_atomic(run.path / "split.json", {name: half.tolist() for name, half in halves.items()})
+        write_json_atomic(run.split_path, {name: half.tolist() for name, half in halves.items()})
 
     files = RunFiles(
         config.output,

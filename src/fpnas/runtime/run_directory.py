@@ -214,6 +214,11 @@ class RunDirectory:
         return self.path / "space.toml"
 
     @property
+    def split_path(self) -> Path:
+        """Which training images were in which half of a search."""
+        return self.path / "split.json"
+
+    @property
     def metrics_path(self) -> Path:
         return self.path / METRICS_FILE
 

@@ -1,0 +1,177 @@
+"""Restarts: searches of several seeds in one run, and the best of them by short trainings."""
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command_line import Captured, answer, document
+from finished_runs import LIGHT, copied, repeatable_metrics, search_config
+from refusals import refused, tree
+
+from fpnas.errors import UserError
+from fpnas.restarts import search_with_restarts
+from fpnas.restarts_config import RestartsConfig
+from fpnas.runtime.callbacks import Moment
+from fpnas.runtime.run_directory import RunDirectory
+from fpnas.runtime.weights import load_weights
+from fpnas.search_result import result_figures
+from fpnas.select import run_select
+from fpnas.select_config import SelectConfig
+from fpnas.supernet_search import run_search
+
+SHORT = {"batch_size": 25, "epochs": 1, "warmup_epochs": 0.5, "max_images": 200}
+STATE = "checkpoints/final.safetensors"
+OPTIONS = ["--data=digits", "--space=tiny", "--target-macs=0.3M", "--epochs=2", "--warmup-epochs=1", "--batch-size=64"]
+OPTIONS += ["--architecture-batch-size=32", "--workers=0", "--threads=1", "--device=cpu", "--quiet"]
+
+
+def restarts_config(output: Path, **changed: Any) -> RestartsConfig:
+    """Two searches of seconds, but for what is changed."""
+    single = search_config(output, seed=3, epochs=2)
+    return replace(RestartsConfig(**asdict(single), restarts=2), **changed)
+
+
+def short_training(**changed: Any) -> SelectConfig:
+    """What chooses; data and output are those of the searches."""
+    return SelectConfig(**({"data": "", "output": Path()} | SHORT | changed))
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of two restarts; not to be changed."""
+    output = tmp_path_factory.mktemp("restarts") / "run"
+    search_with_restarts(restarts_config(output), short_training())
+    return output
+
+
+def chosen(run: Path) -> Path:
+    """The search whose network was taken."""
+    best = json.loads((run / "selection" / "selection.json").read_text())[0]
+    return run / Path(best["network"]).parent.name
+
+
+def same(one: Path, other: Path) -> None:
+    """AssertionError unless two runs of restarts have the same networks and records."""
+    runs = ["seed-6", "seed-7", "selection/01-seed-6", "selection/02-seed-7", "."]
+    for run in runs:
+        assert (one / run / "network.json").read_bytes() == (other / run / "network.json").read_bytes()
+        assert repeatable_metrics(one / run) == repeatable_metrics(other / run)
+
+
+def test_each_search_is_the_one_of_its_seed_and_the_best_is_taken_as_select_takes_it(
+    restarted: Path, tmp_path: Path
+) -> None:
+    networks = []
+    for seed in (6, 7):
+        alone = tmp_path / f"seed-{seed}"
+        run_search(search_config(alone, seed=seed, epochs=2))
+        networks.append(alone / "network.json")
+        for name in ("network.json", "architecture.json", "split.json"):
+            assert (alone / name).read_bytes() == (restarted / alone.name / name).read_bytes(), name
+        one, other = (load_weights(run / STATE, "")[0] for run in (alone, restarted / alone.name))
+        assert one.keys() == other.keys() and all(one[name].equal(other[name]) for name in one)
+        assert repeatable_metrics(alone) == repeatable_metrics(restarted / alone.name)
+    assert networks[0].read_text() != networks[1].read_text()
+    config = SelectConfig(data="digits", output=tmp_path / "selection", **(LIGHT | SHORT))
+    candidates = run_select(networks, config)
+    taken = json.loads((restarted / "selection" / "selection.json").read_text())
+    assert [one["cross_entropy"] for one in taken] == [one.cross_entropy for one in candidates]
+    assert chosen(restarted).name == Path(candidates[0].network).parent.name
+
+
+def test_the_output_is_the_run_of_the_best(restarted: Path, tmp_path: Path, capfd: Captured) -> None:
+    best = chosen(restarted)
+    for path in best.rglob("*"):
+        name = path.relative_to(best)
+        left = path.is_file() and path.suffix != ".pt" and not path.name.startswith(("events", ".lock"))
+        assert not left or (restarted / name).read_bytes() == path.read_bytes(), name
+    assert yaml.safe_load((restarted / "config.yaml").read_text())["configuration"]["seed"] in (6, 7)
+    run = copied(restarted, tmp_path)
+    derived = document(capfd, "derive", run, "--target-macs", "0.25M")
+    assert derived["macs"] <= 250_000 and derived["network"] == str(run / "network.json")
+
+
+def test_the_best_may_be_any(tmp_path: Path) -> None:
+    first_is_best = set()
+    for seed in range(4):
+        output = tmp_path / str(seed)
+        result, candidates = search_with_restarts(restarts_config(output, seed=seed), short_training())
+        assert candidates[0].cross_entropy < candidates[1].cross_entropy
+        figures = json.loads((chosen(output) / "result.json").read_text())
+        assert figures == json.loads((output / "result.json").read_text()) == result_figures(result)
+        first_is_best.add(chosen(output).name == f"seed-{2 * seed}")
+    assert first_is_best == {True, False}
+
+
+@pytest.mark.parametrize("moments", [1, 3, 5])
+def test_an_interrupted_one_goes_on(restarted: Path, tmp_path: Path, moments: int) -> None:
+    seen = 0
+
+    def interrupt(moment: Moment) -> None:
+        nonlocal seen
+        seen += moment.kind == "epoch"
+        if seen == moments:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        search_with_restarts(restarts_config(output), short_training(), callbacks=[interrupt])
+    assert not (output / "config.yaml").exists()
+    with pytest.raises(UserError, match=r"no config\.yaml"):
+        RunDirectory.open(output)
+    search_with_restarts(restarts_config(output, resume=True), short_training())
+    same(output, restarted)
+
+
+def test_a_finished_one_keeps_what_was_derived_from_it(restarted: Path, tmp_path: Path, capfd: Captured) -> None:
+    run = copied(restarted, tmp_path)
+    document(capfd, "derive", run, "--target-macs", "0.25M")
+    before = tree(run)
+    search_with_restarts(restarts_config(run, resume=True), short_training())
+    assert {name: content for name, content in tree(run).items() if "selection.json" not in name} == {
+        name: content for name, content in before.items() if "selection.json" not in name
+    }
+
+
+def test_what_the_command_prints(tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.yaml").write_text(json.dumps(SHORT))
+    options = [*OPTIONS, "--restarts=2", "--select-config", tmp_path / "short.yaml", "--output", tmp_path / "run"]
+    printed = document(capfd, "search", *options)
+    assert printed["candidates"] == json.loads((tmp_path / "run" / "selection" / "selection.json").read_text())
+    assert printed["network"] == str(tmp_path / "run" / "network.json")
+    trained = yaml.safe_load((tmp_path / "run" / "selection" / "01-seed-0" / "config.yaml").read_text())
+    assert {name: trained["configuration"][name] for name in SHORT} == SHORT
+    for run in ("", "seed-0", "seed-1", "selection/01-seed-0", "selection/02-seed-1"):
+        assert "or interrupted:" not in (tmp_path / "run" / run / "report.html").read_text()
+    shown = answer(capfd, "search", *[option for option in options if option != "--quiet"], "--resume")
+    assert "best first" in shown and "seed-1" in shown and "candidates" not in shown
+    assert "another configuration" in refused(capfd, "search", *options, "--resume", "--epochs=3")
+    alone = [*OPTIONS, "--output", tmp_path / "run", "--resume", "--seed=5"]
+    assert "another configuration" in refused(capfd, "search", *alone)
+    assert "of other restarts" in refused(capfd, "search", *options, "--resume", "--seed=1")
+    assert "holds another run" in refused(capfd, "search", *options)
+
+
+def test_bad_restarts(tmp_path: Path, capfd: Captured, search_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sound = [*OPTIONS, "--output=out"]
+    assert "--restarts 0" in refused(capfd, "search", *sound, "--restarts=0")
+    assert "--restarts 1001" in refused(capfd, "search", *sound, "--restarts=1001")
+    assert "--seed 2147483647" in refused(capfd, "search", *sound, "--restarts=2", "--seed=2147483647")
+    assert "--select-config own-images-select" in refused(capfd, "search", *sound, "--select-config=own-images-select")
+    two = [*sound, "--restarts=2", "--select-config"]
+    assert "nowhere" in refused(capfd, "search", *two, "nowhere")
+    (tmp_path / "short.yaml").write_text("epoch: 3")
+    assert "unknown field 'epoch'" in refused(capfd, "search", *two, "short.yaml")
+    (tmp_path / "short.yaml").write_text("hold_out: 0")
+    assert "--hold-out 0" in refused(capfd, "search", *two, "short.yaml")
+    assert not Path("out").exists()
+    shutil.copytree(search_run, "single")
+    single = [*OPTIONS, "--output=single", "--restarts=2"]
+    assert "--output single: holds another run" in refused(capfd, "search", *single)
+    assert "single" in refused(capfd, "search", *single, "--resume")
