@@ -111,7 +111,9 @@ def check_ranges(config: object, **ranges: tuple[float, float]) -> None:
     for field, (low, high) in ranges.items():
         value = getattr(config, field)
         if value is not None and not low <= value <= high:
-            raise UserError(f"{_option(field)} {value}: from {low:g} to {high:g} is accepted")
+            # Whole numbers in full: the largest seed is not 2.14748e+09.
+            least, most = (str(end) if isinstance(end, int) else f"{end:g}" for end in (low, high))
+            raise UserError(f"{_option(field)} {value}: from {least} to {most} is accepted")
 
 
 def check_choices(config: object, **choices: Collection[str]) -> None:

@@ -55,7 +55,7 @@ def search_with_restarts(
             in it before, as far as they are to go on.
     """
     config.validate()
-    check_ranges(config, restarts=(2, 1000), seed=(0, SEED_RANGE[1] // config.restarts))
+    check_ranges(config, restarts=(2, 1000), seed=(0, (SEED_RANGE[1] + 1) // config.restarts - 1))
     short = replace(short, output=config.output / SELECTION, **{name: getattr(config, name) for name in _OF_THE_SEARCH})
     short.validate()
     seeds = range(config.seed * config.restarts, (config.seed + 1) * config.restarts)
