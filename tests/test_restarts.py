@@ -1,6 +1,7 @@
 """Restarts: searches of several seeds in one run, and the best of them by short trainings."""
 
 import json
+import math
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -129,9 +130,10 @@ def test_an_interrupted_one_goes_on(restarted: Path, tmp_path: Path, moments: in
 
 def test_a_finished_one_keeps_what_was_derived_from_it(restarted: Path, tmp_path: Path, capfd: Captured) -> None:
     run = copied(restarted, tmp_path)
-    document(capfd, "derive", run, "--target-macs", "0.25M")
+    derived = document(capfd, "derive", run, "--target-macs", "0.25M")
     before = tree(run)
-    search_with_restarts(restarts_config(run, resume=True), short_training())
+    result, _ = search_with_restarts(restarts_config(run, resume=True), short_training())
+    assert result.macs == derived["macs"] and math.isnan(result.supernet_top1)
     assert {name: content for name, content in tree(run).items() if "selection.json" not in name} == {
         name: content for name, content in before.items() if "selection.json" not in name
     }

@@ -7,15 +7,17 @@ from pathlib import Path
 from fpnas.checks import check_ranges
 from fpnas.errors import UserError, tell
 from fpnas.files import what_is_at, write_bytes_atomic
+from fpnas.network_file import NETWORK_NAME
 from fpnas.restarts_config import RestartsConfig
 from fpnas.run_options import SEED_RANGE
 from fpnas.runtime.callbacks import Callback
 from fpnas.runtime.processes import join_processes
 from fpnas.runtime.run_directory import CONFIG_FILE, RunDirectory, goes_on
 from fpnas.runtime.setup import pick_device
-from fpnas.search_result import SearchResult
+from fpnas.search_result import SearchResult, read_result
 from fpnas.select import Candidate, run_select
 from fpnas.select_config import SelectConfig
+from fpnas.space_file import load_space
 from fpnas.supernet_search import run_search
 
 __all__ = ["search_with_restarts"]
@@ -48,7 +50,7 @@ def search_with_restarts(
         callbacks: are shown every search, and then every training, one after another.
 
     Returns:
-        What the best search found, and all candidates, best first.
+        What the best search found, or what was derived in its place since, and all candidates, best first.
 
     Raises:
         UserError: as `run_search` and `run_select`, and where the output has anything but what the same restarts left
@@ -62,16 +64,13 @@ def search_with_restarts(
     runs = [config.output / f"seed-{seed}" for seed in seeds]
     processes = join_processes(pick_device(config.device))
     processes.from_first(lambda: _check_output(config, runs))
-    results = {}
     for number, (seed, run) in enumerate(zip(seeds, runs, strict=True), 1):
         if not config.quiet and processes.is_first:
             tell(f"search {number} of {config.restarts}: {run}")
-        result = run_search(replace(config.one(), seed=seed, output=run), callbacks=callbacks)
-        results[RunDirectory(run, "search", {}).network_path] = result
-    candidates = run_select(list(results), short, callbacks=callbacks)
-    best = Path(candidates[0].network)
-    processes.from_first(lambda: _take(best.parent, config.output))
-    return results[best], candidates
+        run_search(replace(config.one(), seed=seed, output=run), callbacks=callbacks)
+    candidates = run_select([run / NETWORK_NAME for run in runs], short, callbacks=callbacks)
+    best = Path(candidates[0].network).parent
+    return processes.from_first(lambda: _take(best, config.output)), candidates
 
 
 def _check_output(config: RestartsConfig, runs: Sequence[Path]) -> None:
@@ -88,11 +87,17 @@ def _check_output(config: RestartsConfig, runs: Sequence[Path]) -> None:
         raise UserError(f"--resume: run {config.output}: is one search; without --restarts it goes on")
 
 
-def _take(best: Path, output: Path) -> None:
+def _take(best: Path, output: Path) -> SearchResult:
     """Put what a search left into the directory above it, unless it is there: what was derived since is to stay."""
     source = RunDirectory.open(best, "search")
-    if what_is_at(output / CONFIG_FILE, "--output") and RunDirectory.open(output).config == source.config:
-        return
+    if not what_is_at(output / CONFIG_FILE, "--output") or RunDirectory.open(output).config != source.config:
+        _copy(source, output)
+    taken = RunDirectory.open(output, "search")
+    return read_result(taken, load_space(taken.space_path))
+
+
+def _copy(source: RunDirectory, output: Path) -> None:
+    """Copy what makes a finished search, but for what it needs to go on."""
     left = (
         source.space_path,
         source.split_path,
@@ -105,4 +110,4 @@ def _take(best: Path, output: Path) -> None:
     )
     (output / source.checkpoints.name).mkdir(exist_ok=True)
     for path in left:
-        write_bytes_atomic(output / path.relative_to(best), path.read_bytes())
+        write_bytes_atomic(output / path.relative_to(source.path), path.read_bytes())
