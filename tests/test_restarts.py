@@ -178,4 +178,4 @@ def test_bad_restarts(tmp_path: Path, capfd: Captured, search_run: Path, monkeyp
     shutil.copytree(search_run, "single")
     single = [*OPTIONS, "--output=single", "--restarts=2"]
     assert "--output single: holds another run" in refused(capfd, "search", *single)
-    assert "single" in refused(capfd, "search", *single, "--resume")
+    assert "run single: is one search" in refused(capfd, "search", *single, "--resume")

@@ -8,8 +8,7 @@ from fpnas.checks import check_ranges
 from fpnas.errors import UserError, tell
 from fpnas.files import what_is_at, write_bytes_atomic
 from fpnas.network_file import NETWORK_NAME
-from fpnas.restarts_config import RestartsConfig
-from fpnas.run_options import SEED_RANGE
+from fpnas.restarts_config import MOST_RESTARTS, RestartsConfig
 from fpnas.runtime.callbacks import Callback
 from fpnas.runtime.processes import join_processes
 from fpnas.runtime.run_directory import CONFIG_FILE, RunDirectory, goes_on
@@ -22,7 +21,7 @@ from fpnas.supernet_search import run_search
 
 __all__ = ["search_with_restarts"]
 
-SELECTION = "selection"
+_SELECTION = "selection"
 _OF_THE_SEARCH = (
     "data",
     "image_size",
@@ -57,8 +56,10 @@ def search_with_restarts(
             in it before, as far as they are to go on.
     """
     config.validate()
-    check_ranges(config, restarts=(2, 1000), seed=(0, (SEED_RANGE[1] + 1) // config.restarts - 1))
-    short = replace(short, output=config.output / SELECTION, **{name: getattr(config, name) for name in _OF_THE_SEARCH})
+    check_ranges(config, restarts=(2, MOST_RESTARTS))
+    short = replace(
+        short, output=config.output / _SELECTION, **{name: getattr(config, name) for name in _OF_THE_SEARCH}
+    )
     short.validate()
     seeds = range(config.seed * config.restarts, (config.seed + 1) * config.restarts)
     runs = [config.output / f"seed-{seed}" for seed in seeds]
@@ -78,12 +79,11 @@ def _check_output(config: RestartsConfig, runs: Sequence[Path]) -> None:
     if not any(goes_on(run, config.resume) for run in runs):
         RunDirectory.check_free(config.output)
         return
-    known = {SELECTION, "checkpoints", *(run.name for run in runs)}
+    known = {_SELECTION, "checkpoints", *(run.name for run in runs)}
     for path in sorted(config.output.iterdir()) if what_is_at(config.output, "--output") == "folder" else ():
         if path.is_dir() and path.name not in known:
             raise UserError(f"--resume: {path}: of other restarts; the same --seed and --restarts are accepted")
-    single = what_is_at(config.output / CONFIG_FILE, "--output") and not any(run.exists() for run in runs)
-    if single:
+    if what_is_at(config.output / CONFIG_FILE, "--output") and not any(run.exists() for run in runs):
         raise UserError(f"--resume: run {config.output}: is one search; without --restarts it goes on")
 
 

@@ -3,9 +3,12 @@
 from dataclasses import dataclass, fields
 
 from fpnas.checks import check_ranges
+from fpnas.run_options import SEED_RANGE
 from fpnas.search_config import SearchConfig
 
-__all__ = ["RestartsConfig"]
+__all__ = ["MOST_RESTARTS", "RestartsConfig"]
+
+MOST_RESTARTS = 1000
 
 
 @dataclass
@@ -26,7 +29,8 @@ class RestartsConfig(SearchConfig):
     def validate(self) -> None:
         """Raises UserError as `SearchConfig.validate` does, and for numbers of restarts that there cannot be."""
         super().validate()
-        check_ranges(self, restarts=(1, 1000))
+        check_ranges(self, restarts=(1, MOST_RESTARTS))
+        check_ranges(self, seed=(0, (SEED_RANGE[1] + 1) // self.restarts - 1))  # of the last one
 
     def one(self) -> SearchConfig:
         """That of a single search."""
