@@ -1,6 +1,6 @@
-"""Run by `torchrun`: commands of fpnas one after the other, from a file with a list of argument lists.
+"""Run by `torchrun`: commands of fpnas one after the other, from `commandsRANK.json` in a folder, argument lists.
 
-Each process writes the exit codes beside that file.
+Each process writes the exit codes into that folder.
 """
 
 import json
@@ -11,6 +11,6 @@ from fpnas.cli import main
 from fpnas.launcher import rank
 
 if __name__ == "__main__":
-    commands = Path(sys.argv[1])
-    codes = [main(arguments) for arguments in json.loads(commands.read_text())]
-    commands.with_name(f"codes{rank()}.json").write_text(json.dumps(codes))
+    folder = Path(sys.argv[1])
+    codes = [main(arguments) for arguments in json.loads((folder / f"commands{rank()}.json").read_text())]
+    (folder / f"codes{rank()}.json").write_text(json.dumps(codes))

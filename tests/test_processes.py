@@ -93,9 +93,12 @@ def done(count: int, names: list[str], folder: Path) -> Several:
     """Have several processes do runs."""
     (folder / "in use").mkdir()
     (folder / "in use" / "mine").touch()
-    commands = [command(name, folder, folder / name) for name in names]
-    (folder / "commands.json").write_text(json.dumps(commands))
-    process = launched(count, "several_runs.py", folder / "commands.json")
+    for rank in range(count):
+        # As on another machine, whose disk has nothing of what the first process writes.
+        elsewhere = {name: folder / "elsewhere" / name for name in ("restarts",) if rank}
+        commands = [command(name, folder, elsewhere.get(name, folder / name)) for name in names]
+        (folder / f"commands{rank}.json").write_text(json.dumps(commands))
+    process = launched(count, "several_runs.py", folder)
     output, error = process.communicate(timeout=500)
     assert process.returncode == 0, error
     files = [folder / f"codes{rank}.json" for rank in range(count)]
@@ -193,6 +196,8 @@ def test_restarts_are_the_same(two: Several, tmp_path: Path) -> None:
     for name in ("seed-0/network.json", "seed-1/network.json", "network.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
     assert (other / "config.yaml").is_file()
+    assert [codes["restarts"] for codes in two.codes] == [0, 0]
+    assert not (two.folder / "elsewhere").exists()
 
 
 def test_one_process_speaks(two: Several) -> None:

@@ -88,7 +88,7 @@ def test_the_output_is_the_run_of_the_best(restarted: Path, tmp_path: Path, capf
     best = chosen(restarted)
     for path in best.rglob("*"):
         name = path.relative_to(best)
-        left = path.is_file() and path.suffix != ".pt" and not path.name.startswith(("events", ".lock"))
+        left = path.is_file() and path.suffix != ".pt" and path.name != ".lock"
         assert not left or (restarted / name).read_bytes() == path.read_bytes(), name
     assert yaml.safe_load((restarted / "config.yaml").read_text())["configuration"]["seed"] in (6, 7)
     run = copied(restarted, tmp_path)
@@ -125,6 +125,56 @@ def test_an_interrupted_one_goes_on(restarted: Path, tmp_path: Path, moments: in
     with pytest.raises(UserError, match=r"no config\.yaml"):
         RunDirectory.open(output)
     search_with_restarts(restarts_config(output, resume=True), short_training())
+    same(output, restarted)
+
+
+def test_more_of_them_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "run"
+    search_with_restarts(restarts_config(output, seed=0), short_training())
+    kept = {name: content for name, content in tree(output).items() if "/" in name and name[:5] in ("seed-", "selec")}
+    kept.pop("selection/selection.json")
+    first = chosen(output)
+    _, candidates = search_with_restarts(restarts_config(output, seed=0, restarts=5, resume=True), short_training())
+    assert len(candidates) == 5 and chosen(output) != first  # or this test shows less than it is to
+    after = tree(output)
+    assert {name: after[name] for name in kept} == kept
+    for name in ("network.json", "result.json", "config.yaml", STATE):
+        assert (output / name).read_bytes() == (chosen(output) / name).read_bytes()
+    curves = [{path.name for path in run.glob("events.*")} for run in (output, chosen(output))]
+    assert curves[0] == curves[1] and len(curves[0]) == 1
+    # Killed while the best one so far was replaced, it is no run until it goes on.
+    again = copied(output, tmp_path / "again")
+    for name in ("network.json", "config.yaml"):
+        shutil.copy(again / first.name / name, again / name)
+    before = tree(again)
+
+    def die(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    five = restarts_config(again, seed=0, restarts=5, resume=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("fpnas.restarts.write_bytes_atomic", die)
+        with pytest.raises(KeyboardInterrupt):
+            search_with_restarts(five, short_training())
+    with pytest.raises(UserError, match=r"no config\.yaml"):
+        RunDirectory.open(again)
+    search_with_restarts(five, short_training())
+    assert (again / "network.json").read_bytes() == (output / "network.json").read_bytes() != before["network.json"]
+
+
+def test_what_the_user_has_beside_the_searches_stays(restarted: Path, tmp_path: Path) -> None:
+    run = copied(restarted, tmp_path)
+    (run / "train").mkdir()
+    (run / "train" / "notes.txt").write_text("mine")
+    search_with_restarts(restarts_config(run, resume=True), short_training())
+    assert (run / "train" / "notes.txt").read_text() == "mine"
+
+
+def test_one_that_was_killed_while_it_made_its_first_directory_begins_anew(tmp_path: Path, restarted: Path) -> None:
+    output = tmp_path / "run"
+    (output / "seed-6" / "checkpoints").mkdir(parents=True)
+    (output / "seed-6" / ".lock").touch()
+    search_with_restarts(restarts_config(output), short_training())
     same(output, restarted)
 
 
@@ -174,8 +224,46 @@ def test_bad_restarts(tmp_path: Path, capfd: Captured, search_run: Path, monkeyp
     assert "unknown field 'epoch'" in refused(capfd, "search", *two, "short.yaml")
     (tmp_path / "short.yaml").write_text("hold_out: 0")
     assert "--hold-out 0" in refused(capfd, "search", *two, "short.yaml")
+    # Nor would these be known to the searches.
+    for wrong, message in {
+        "auto_augment: nonsense": "--select-config short.yaml: --auto-augment nonsense",
+        "teacher: nowhere": "--select-config short.yaml: --teacher nowhere",
+        "batch_size: 1000": "--select-config short.yaml: --batch-size 1000: there are 717 images",
+        "precision: fp16": "--select-config short.yaml: --precision fp16",
+        "max_images: 5": "--select-config short.yaml: --max-images 5",
+    }.items():
+        (tmp_path / "short.yaml").write_text(wrong)
+        assert message in refused(capfd, "search", *two, "short.yaml")
     assert not Path("out").exists()
+    assert (
+        refused(capfd, "search", *OPTIONS[1:], "--data=nowhere", "--output=out", "--restarts=2")[:14]
+        == "--data nowhere"
+    )
     shutil.copytree(search_run, "single")
     single = [*OPTIONS, "--output=single", "--restarts=2"]
     assert "--output single: holds another run" in refused(capfd, "search", *single)
     assert "run single: is one search" in refused(capfd, "search", *single, "--resume")
+    Path("mine").mkdir()
+    Path("mine/space.toml").write_text("mine")
+    assert "--output mine: holds other files" in refused(
+        capfd, "search", *OPTIONS, "--output=mine", "--restarts=2", "--resume"
+    )
+
+
+def test_others_do_not_join(restarted: Path, tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = copied(restarted, tmp_path)  # of seed 3
+
+    def refusal(short: SelectConfig, **changed: Any) -> str:
+        before = tree(run)
+        with pytest.raises(UserError) as error:
+            search_with_restarts(restarts_config(run, resume=True, **changed), short)
+        assert tree(run) == before and "\n" not in str(error.value)
+        return str(error.value)
+
+    assert f"--resume: {run}/seed-6: of other restarts" in refusal(short_training(), seed=4)
+    # Seeds 0 to 6 hold the first of these, but not in its place; 0 to 7 hold both.
+    assert "seed-7: of other restarts" in refusal(short_training(), seed=0, restarts=7)
+    assert "of other restarts" in refusal(short_training(), seed=0, restarts=8)
+    message = refusal(replace(short_training(), epochs=2))
+    assert "01-seed-6 has another configuration: epochs 1, now 2" in message
+    assert message.endswith(f"once {run}/selection is removed, the choice begins anew")

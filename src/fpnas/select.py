@@ -10,16 +10,26 @@ from fpnas.errors import UserError, tell
 from fpnas.files import what_is_at, write_json_atomic
 from fpnas.network_file import NETWORK_NAME, load_network
 from fpnas.runtime.callbacks import Callback
+from fpnas.runtime.carry_out import defaults_of
 from fpnas.runtime.processes import join_processes
-from fpnas.runtime.run_directory import RunDirectory, goes_on
+from fpnas.runtime.run_directory import CONFIG_FILE, MAY_CHANGE, RunDirectory, goes_on
 from fpnas.runtime.setup import configure_threads, pick_device
 from fpnas.select_config import SelectConfig
-from fpnas.train import check_before_loading, fit_to_data, origin_of, train
-from fpnas.training.data import data_identity
+from fpnas.train import check_before_loading, check_options, fit_to_data, origin_of, train
+from fpnas.train_config import TrainConfig
+from fpnas.training.batches import check_batch_size
+from fpnas.training.data import DataSet, data_identity
 from fpnas.training.evaluation import cross_entropy, normalised_batches
 from fpnas.training.load import load_data
 
-__all__ = ["SELECTION_FILE", "Candidate", "candidate_file", "run_select"]
+__all__ = [
+    "SELECTION_FILE",
+    "Candidate",
+    "candidate_file",
+    "check_selection",
+    "check_short_training",
+    "run_select",
+]
 
 SELECTION_FILE = "selection.json"
 
@@ -82,32 +92,23 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     if len(sources) < 2:
         raise UserError(f"select: {len(sources)} candidates; two or more are accepted")
     configure_threads(config.threads)
-    specs = [load_network(source) for source in sources]
-    for spec in specs:
-        check_before_loading(spec, config, None)
     device = pick_device(config.device)
     processes = join_processes(device)
-    runs = [config.output / f"{number:02}-{_called(source)}" for number, source in enumerate(sources, 1)]
-    processes.from_first(lambda: _check_output(config, runs))
+    # Networks that searches of these processes found are in the first one's files alone.
+    specs = processes.from_first(lambda: [load_network(source) for source in sources])
+    for spec in specs:
+        check_before_loading(spec, config, None)
+    processes.from_first(lambda: check_selection(sources, config))
     sizes = {spec.input_size for spec in specs}
-    dataset = load_data(
-        config.data,
-        image_size=config.image_size,
-        default_image_size=sizes.pop() if len(sizes) == 1 else None,
-        max_images=config.max_images,
-        hold_out=config.hold_out,
-        seed=config.seed,
-        workers=config.workers,
-        on_bad_image=config.on_bad_image,
-    )
+    dataset = _load(config, sizes.pop() if len(sizes) == 1 else None)
     assert dataset.test is not None
     images = data_identity(dataset)
     for spec in specs:
         fit_to_data(spec, dataset)  # refuses what would be refused after the trainings of others
     candidates = []
-    for number, (source, spec, run) in enumerate(zip(sources, specs, runs, strict=True), 1):
+    for number, (source, spec, run) in enumerate(zip(sources, specs, _runs(sources, config), strict=True), 1):
         if not config.quiet and processes.is_first:
-            tell(f"short training {number} of {len(runs)}: {source}")
+            tell(f"short training {number} of {len(sources)}: {source}")
         one = replace(config, output=run)
         result = train(
             spec, dataset, one, write=True, origin=origin_of(source, spec), images=images, callbacks=callbacks
@@ -121,10 +122,31 @@ def run_select(sources: Sequence[Path], config: SelectConfig, *, callbacks: Sequ
     return candidates
 
 
-def _check_output(config: SelectConfig, runs: Sequence[Path]) -> None:
-    """UserError where there is anything but what this selection left before, as far as it is to go on."""
+def check_short_training(config: SelectConfig, input_size: int) -> None:
+    """Refuse what `run_select` would, as far as that is known before there are networks.
+
+    Args:
+        config: of the trainings.
+        input_size: of the networks, where the images have no size of their own.
+
+    Raises:
+        UserError: the configuration or the data will not do.
+    """
+    check_options(config, input_size)
+    dataset = _load(config, input_size)
+    assert dataset.train is not None
+    check_batch_size(config.batch_size, len(dataset.train))
+
+
+def check_selection(sources: Sequence[Path], config: SelectConfig) -> None:
+    """Check that the output of a selection is free, or has what the same selection left, as far as it is to go on.
+
+    Raises:
+        UserError: there is anything else, or a training of another configuration.
+    """
+    runs = _runs(sources, config)
     if not any(goes_on(run, config.resume) for run in runs):
-        RunDirectory.check_free(config.output)
+        RunDirectory.check_free(config.output, runs=[run.name for run in runs])
         return
     known = {run.name for run in runs}
     for path in sorted(config.output.iterdir()) if what_is_at(config.output, "--output") == "folder" else ():
@@ -135,6 +157,28 @@ def _check_output(config: SelectConfig, runs: Sequence[Path]) -> None:
             )
     for run in runs:
         RunDirectory.check_free(run, resume="train")
+        if what_is_at(run / CONFIG_FILE, "--output"):
+            one = asdict(replace(config, output=run))
+            RunDirectory.check_same(run, "train", one, may_change=MAY_CHANGE, defaults=defaults_of(TrainConfig))
+
+
+def _load(config: SelectConfig, input_size: int | None) -> DataSet:
+    """The images, with those held out in place of the test images."""
+    return load_data(
+        config.data,
+        image_size=config.image_size,
+        default_image_size=input_size,
+        max_images=config.max_images,
+        hold_out=config.hold_out,
+        seed=config.seed,
+        workers=config.workers,
+        on_bad_image=config.on_bad_image,
+    )
+
+
+def _runs(sources: Sequence[Path], config: SelectConfig) -> list[Path]:
+    """The directory of each candidate's training."""
+    return [config.output / f"{number:02}-{_called(source)}" for number, source in enumerate(sources, 1)]
 
 
 def _called(source: Path) -> str:

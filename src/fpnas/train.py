@@ -31,7 +31,7 @@ from fpnas.training.load import load_data
 from fpnas.training.policies import Policy
 from fpnas.training.precision import Precision
 
-__all__ = ["TrainResult", "check_before_loading", "fit_to_data", "origin_of", "run_train", "train"]
+__all__ = ["TrainResult", "check_before_loading", "check_options", "fit_to_data", "origin_of", "run_train", "train"]
 
 
 def run_train(source: Path, config: TrainConfig, *, callbacks: Sequence[Callback] = ()) -> TrainResult:
@@ -153,18 +153,23 @@ def train(
 
 def check_before_loading(spec: NetworkSpec, config: TrainConfig, initial: TrainedModel | None) -> None:
     """Raises UserError for what can be known to fail before images are loaded."""
-    device = pick_device(config.device)
-    Precision(config.precision, device)  # refuses what the device cannot do
-    join_processes(device).check_divides(config.batch_size, "--batch-size")
+    check_options(config, spec.input_size)
     if config.image_size is not None:
         spec.at_input_size(config.image_size)
     check_one_start(config, initial)
     if config.from_search:
         network_of_search(config.from_search, spec)
+
+
+def check_options(config: TrainConfig, input_size: int) -> None:
+    """The part of `check_before_loading` that needs no network, but for the size of its input."""
+    device = pick_device(config.device)
+    Precision(config.precision, device)  # refuses what the device cannot do
+    join_processes(device).check_divides(config.batch_size, "--batch-size")
     if config.teacher is not None:
         check_teacher(config.teacher)
     if config.auto_augment:
-        Policy(config.auto_augment, spec.input_size, (0.5, 0.5, 0.5))
+        Policy(config.auto_augment, input_size, (0.5, 0.5, 0.5))
 
 
 def fit_to_data(spec: NetworkSpec, dataset: DataSet) -> NetworkSpec:

@@ -13,7 +13,10 @@ from fpnas.files import read_text
 from fpnas.runtime.run_directory import METRICS_FILE
 from fpnas.space import SearchSpace
 
-__all__ = ["MetricsLog", "probability_curves", "read_metrics"]
+__all__ = ["EVENT_FILES", "MetricsLog", "probability_curves", "read_metrics"]
+
+EVENT_FILES = "events.out.tfevents.*"
+"""Pattern of the files of curves in a run's directory."""
 
 
 class MetricsLog:

@@ -68,12 +68,13 @@ class RunDirectory:
     made_with: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def check_free(cls, path: str | os.PathLike[str], *, resume: str | None = None) -> None:
+    def check_free(cls, path: str | os.PathLike[str], *, resume: str | None = None, runs: Collection[str] = ()) -> None:
         """Check that a run can be made at a path. Writes nothing, so that it can come before slow work.
 
         Args:
             path: where; must be new or empty.
             resume: a kind of run that may be there and go on.
+            runs: names of directories in it that are to be runs; they may be there, free.
 
         Raises:
             UserError: the path is a file or a directory with other content, or cannot be made.
@@ -84,7 +85,7 @@ class RunDirectory:
             return
         try:
             if target.is_dir():
-                if not _is_free(target):
+                if not _is_free(target, runs):
                     what = "another run" if (target / CONFIG_FILE).exists() else "other files"
                     more = "; a search or training goes on by --resume" if what == "another run" else ""
                     raise UserError(f"--output {target}: holds {what}; a new or empty directory is accepted{more}")
@@ -130,14 +131,10 @@ class RunDirectory:
         """
         assert kind in _KINDS, kind
         cls.check_free(path, resume=None if resume is None else kind)
-        plain = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in config.items()}
+        plain = _plain(config)
         begun = resume is not None and (Path(path) / CONFIG_FILE).exists()
         if begun:
-            before = {**(defaults or {}), **cls.open(path, kind).config}
-            names = [name for name in plain if name not in (resume or ()) and plain[name] != before.get(name)]
-            if names:
-                changes = ", ".join(f"{name} {shown(before.get(name))}, now {shown(plain[name])}" for name in names)
-                raise UserError(f"--resume: run {path} has another configuration: {changes}")
+            cls.check_same(path, kind, plain, may_change=resume or (), defaults=defaults)
         directory = Path(path)
         try:
             (directory / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -159,6 +156,32 @@ class RunDirectory:
             document = {"kind": kind, "fpnas": __version__, "environment": environment(), "configuration": plain}
             write_text_atomic(run.config_path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
         return run
+
+    @classmethod
+    def check_same(
+        cls,
+        path: str | os.PathLike[str],
+        kind: str,
+        config: Mapping[str, Any],
+        *,
+        may_change: Collection[str],
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Check that a run that goes on has the configuration that it was begun with.
+
+        Args:
+            path, kind, config, defaults: as `create` takes them.
+            may_change: fields that may have other values now.
+
+        Raises:
+            UserError: it has another one, or there is no such run.
+        """
+        before = {**(defaults or {}), **cls.open(path, kind).config}
+        now = _plain(config)
+        names = [name for name in now if name not in may_change and now[name] != before.get(name)]
+        if names:
+            changes = ", ".join(f"{name} {shown(before.get(name))}, now {shown(now[name])}" for name in names)
+            raise UserError(f"--resume: run {path} has another configuration: {changes}")
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], kind: str | None = None) -> "RunDirectory":
@@ -249,11 +272,16 @@ class RunDirectory:
         return self.checkpoints / "final.safetensors"
 
 
-def _is_free(directory: Path) -> bool:
-    """Whether there is nothing but what a run leaves that was killed while it made its directory."""
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as it is written, with paths as text."""
+    return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in config.items()}
+
+
+def _is_free(directory: Path, runs: Collection[str] = ()) -> bool:
+    """Whether there is nothing but what a run leaves that was killed while it made its directory, or one of `runs`."""
     return all(
         path.name in (".lock", _LAUNCH)
         or path.name.startswith((f".{CONFIG_FILE}.", f".{_LAUNCH}."))
-        or (path.name == "checkpoints" and _is_free(path))
+        or ((path.name == "checkpoints" or path.name in runs) and path.is_dir() and _is_free(path))
         for path in directory.iterdir()
     )

@@ -103,6 +103,14 @@ def _passes(
             yield next(numbers), batch[share.of(batch_size)]
 
 
+def check_batch_size(batch_size: int, images: int, option: str = "--batch-size", part: str = "") -> None:
+    """UserError for a batch that is larger than what there is to draw from, as `BatchStream` has it."""
+    if batch_size > images:
+        raise UserError(
+            f"{option} {batch_size}: there are {images} images to draw from{part}; that or less is accepted"
+        )
+
+
 class BatchStream:
     """Endless full batches, reshuffled for every pass.
 
@@ -140,10 +148,7 @@ class BatchStream:
         repeats: int = 1,
         load: Load | None = None,
     ) -> None:
-        if batch_size > len(indices):
-            raise UserError(
-                f"{option} {batch_size}: there are {len(indices)} images to draw from{part}; that or less is accepted"
-            )
+        check_batch_size(batch_size, len(indices), option, part)
         self.taken = 0
         self._index_batches = _passes(indices, batch_size, generator, share, repeats)
         self._iterator = _batches(source, self._index_batches, workers, load)
