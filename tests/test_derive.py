@@ -17,6 +17,7 @@ from fpnas.cost.table import build_cost_table
 from fpnas.derive import derive_run
 from fpnas.distribution import from_state_dict
 from fpnas.errors import UserError
+from fpnas.files import write_json_atomic
 from fpnas.network_file import load_network
 from fpnas.network_spec import resolve
 from fpnas.quantities import parse_quantity
@@ -110,6 +111,28 @@ def test_figures_of_a_run_are_those_of_the_network_in_it(search_run: Path, tmp_p
     derived = derive_run(run, target_macs="120k", output=run / "checkpoints" / ".." / "network.json")
     assert derived.architecture == run / "architecture.json" and not (run / "network.architecture.json").exists()
     assert json.loads((run / "result.json").read_text()) == before | expected
+
+
+@pytest.mark.parametrize("written", [0, 1, 2])
+def test_a_derivation_that_was_killed_is_made_good_by_the_next(
+    search_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    run = copied(search_run, tmp_path)
+    whole = copied(search_run, tmp_path / "whole")
+    derive_run(whole, target_macs="120k")
+    left = iter(range(written))
+
+    def write_or_die(path: Path, content: object) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write_json_atomic(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fpnas.derive.write_json_atomic", write_or_die)
+        with pytest.raises(KeyboardInterrupt):
+            derive_run(run, target_macs="120k")
+    derive_run(run, target_macs="120k")
+    assert tree(run) == tree(whole)
 
 
 def test_rows_that_chose_alike_to_the_end_do_so_in_a_derivation(tmp_path: Path) -> None:

@@ -255,6 +255,12 @@ def test_every_strategy_searches_real_images(tmp_path: Path, strategy: str) -> N
         assert result.converged and result.macs >= 0.95 * TARGET
         with pytest.raises(UserError, match=f"strategy {strategy} learns no distribution"):
             derive_run(tmp_path / "run", target_macs="200k", output=tmp_path / "net.json")
+        # What it found for its own budget is known.
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.json")}
+        for budget in (None, f"{TARGET / 1e6}M"):
+            found = derive_run(tmp_path / "run", target_macs=budget)
+            assert (found.macs, found.log_probability) == (result.macs, result.log_probability)
+            assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("*.json")} == before
     else:
         assert derive_run(tmp_path / "run", target_macs="200k", output=tmp_path / "net.json").macs <= 200_000
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fpnas.architecture import Architecture, architecture_to_json
+import torch
+
+from fpnas.architecture import Architecture, architecture_from_json, architecture_to_json
 from fpnas.cost.budget import budget_table
-from fpnas.derivation import most_probable_within
+from fpnas.derivation import Derived, most_probable_within
 from fpnas.distribution import Distribution, from_state_dict
 from fpnas.errors import UserError
 from fpnas.files import check_output_file, read_json, write_json_atomic
@@ -41,9 +43,13 @@ def distribution_of(path: Path) -> Distribution:
     return _distribution_of(open_finished_search(path, "run"))
 
 
+def _learns(search: FinishedSearch) -> bool:
+    return search.metadata.get("learned") != "False"
+
+
 def _distribution_of(search: FinishedSearch) -> Distribution:
     run = search.run
-    if search.metadata.get("learned") == "False":
+    if not _learns(search):
         raise UserError(
             f"run {run.path}: strategy {run.config.get('strategy')} learns no distribution to derive from; "
             "a search with the wanted --target-macs is needed"
@@ -67,7 +73,8 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
 
     Args:
         path: the search's run directory.
-        target_macs: another budget; the search's own when left out.
+        target_macs: another budget; the search's own when left out. What a strategy that learns no distribution has
+            for its own is what it found.
         output: the network file to write, NAME or NAME.json, the architecture file beside it as
             NAME.architecture.json; the run's own `network.json` and `architecture.json` when left out, and the figures
             in its `result.json` are then those of that network.
@@ -80,8 +87,8 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
     if output is not None:
         check_output_file(output)
     search = open_finished_search(path, "run")
-    distribution = _distribution_of(search)
     run, space = search.run, search.space
+    found = None if _learns(search) else _found_for(search, target_macs)
     if output is not None and output.resolve() == run.network_path.resolve():
         output = None
     searched = load_network(run.network_path)
@@ -90,26 +97,41 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
         "in_channels": searched.in_channels,
         "num_classes": searched.num_classes,
     }
-    given = run.config.get("target_macs") if target_macs is None else target_macs
-    if given is None:
-        budget = f"{run.config.get('target')} of cost {run.config.get('cost')}"
-        raise UserError(f"run {path}: its budget is {budget}; --target-macs, in multiply-adds, is needed")
-    target = parse_quantity(given, "--target-macs")
-    costs = budget_table(space, target, given=f"--target-macs {given}", **data)
-    best = most_probable_within(distribution, costs, target)
-    architecture = Architecture.of(best.indices)
+    if found is None:
+        given = run.config.get("target_macs") if target_macs is None else target_macs
+        if given is None:
+            budget = f"{run.config.get('target')} of cost {run.config.get('cost')}"
+            raise UserError(f"run {path}: its budget is {budget}; --target-macs, in multiply-adds, is needed")
+        target = parse_quantity(given, "--target-macs")
+        costs = budget_table(space, target, given=f"--target-macs {given}", **data)
+        found = most_probable_within(_distribution_of(search), costs, target)
+    architecture = Architecture.of(found.indices)
     network_path = output or run.network_path
     architecture_path = run.architecture_path
     if output:
         architecture_path = output.with_name(output.name.removesuffix(".json") + ".architecture.json")
     spec = resolve(space, architecture, **data)
     replaced = output is None and spec != searched
-    figures = _figures_of_derived(run, best.cost, best.log_prob) if replaced else None
+    figures = _figures_of_derived(run, found.cost, found.log_prob) if replaced else None
     write_json_atomic(architecture_path, architecture_to_json(space, architecture))
-    write_json_atomic(network_path, network_to_json(spec))
     if figures is not None:
+        # Before the network: killed in between, the next derivation still finds another network there and does both.
         write_json_atomic(run.result_path, figures)
-    return DerivedNetwork(architecture_path, network_path, best.cost, best.log_prob)
+    write_json_atomic(network_path, network_to_json(spec))
+    return DerivedNetwork(architecture_path, network_path, found.cost, found.log_prob)
+
+
+def _found_for(search: FinishedSearch, target_macs: str | None) -> Derived:
+    """What a search that learned no distribution found, for its own budget. UserError for another one."""
+    run, own = search.run, search.run.config.get("target_macs")
+    if target_macs is not None and (
+        own is None or parse_quantity(target_macs, "--target-macs") != parse_quantity(own, "target_macs")
+    ):
+        _distribution_of(search)  # says why not
+    content = read_json(run.architecture_path, "architecture file")
+    architecture = architecture_from_json(search.space, content, f"architecture file {run.architecture_path}")
+    figures = read_json(run.result_path, "search result")
+    return Derived(torch.tensor(architecture.indices), figures["macs"], figures["log_probability"])
 
 
 def _figures_of_derived(run: RunDirectory, macs: int, log_probability: float) -> dict[str, Any]:
