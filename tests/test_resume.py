@@ -277,12 +277,15 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert_equal_runs(search_run, run)
 
 
-def test_no_whole_checkpoint_is_one_line(tmp_path: Path) -> None:
+def test_no_whole_checkpoint_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = stopped_search(tmp_path / "run")
     for path in (run / "checkpoints").iterdir():
         damaged(path, "cut", random.Random(0))
-    with pytest.raises(UserError, match="no checkpoint is whole; a new --output is needed"):
+    capfd.readouterr()
+    with pytest.raises(UserError, match="no checkpoint is whole; a new --output is needed") as error:
         search_to(run, resume=True)
+    assert "\n" not in str(error.value) and not capfd.readouterr().err
+    assert str(error.value).count("step-") == len(list((run / "checkpoints").iterdir()))
 
 
 def test_a_checkpoint_of_another_version_is_not_read(tmp_path: Path) -> None:

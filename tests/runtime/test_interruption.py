@@ -11,7 +11,7 @@ from fpnas.runtime.interruption import Interruption
 
 
 def test_ctrl_c_waits_for_the_step_and_sigterm_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruption, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(interruption, "PATIENCE_SECONDS", 0.05)
     with Interruption() as asked:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.3)

@@ -1,9 +1,10 @@
-"""What a run that goes on is refused for before it does."""
+"""When a checkpoint is written, and what a run that goes on is refused for before it does."""
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,3 +30,26 @@ def test_a_run_that_is_further_on_than_it_is_to_come_is_refused(tmp_path: Path) 
     with pytest.raises(UserError) as error, keeper(tmp_path, 2):
         pass
     assert str(error.value) == f"--epochs: 2 steps in all, but {tmp_path} is at step 3; at least as many are accepted"
+
+
+def test_a_step_too_long_for_a_signal_to_wait_leaves_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("fpnas.runtime.keeper.time", SimpleNamespace(monotonic=lambda: now))
+
+    def passes(seconds: float) -> dict[str, object]:
+        nonlocal now
+        now += seconds
+        return {}
+
+    with keeper(tmp_path, 9) as kept:
+
+        def left_by_step_of(seconds: float) -> int:
+            passes(seconds)
+            kept.step_done(kept.steps_done + 1, lambda: passes(0.5))
+            return len(list((tmp_path / "checkpoints").glob("step-*")))
+
+        assert [left_by_step_of(seconds) for seconds in (1.0, 3.0, 4.0)] == [0, 0, 1]
+        # One that takes half a second is not for steps of less than five.
+        assert [left_by_step_of(seconds) for seconds in (4.0, 6.0)] == [1, 2]

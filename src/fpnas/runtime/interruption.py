@@ -10,9 +10,9 @@ from typing import Any
 
 from fpnas.errors import TERMINATED
 
-__all__ = ["Interruption"]
+__all__ = ["PATIENCE_SECONDS", "Interruption"]
 
-_PATIENCE_SECONDS = 7.0
+PATIENCE_SECONDS = 7.0
 """Schedulers kill what has not left some 10 s after SIGTERM; a step that takes longer is not waited for."""
 
 _REPEAT_SECONDS = 1.0
@@ -84,7 +84,7 @@ class Interruption:
         if again or self._at_once:
             self.leave()
         if number == signal.SIGTERM:  # who pressed Ctrl-C can do so again
-            signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
 
     def _out_of_patience(self, number: int, frame: FrameType | None) -> None:
         self.leave()

@@ -10,7 +10,7 @@ from typing import Any
 from fpnas.errors import ProcessLost, UserError, tell
 from fpnas.runtime.callbacks import Watchers
 from fpnas.runtime.checkpoint import Checkpoint, Checkpoints
-from fpnas.runtime.interruption import Interruption
+from fpnas.runtime.interruption import PATIENCE_SECONDS, Interruption
 from fpnas.runtime.memory import return_free_memory
 from fpnas.runtime.metrics import MetricsLog
 from fpnas.runtime.processes import Processes
@@ -75,7 +75,8 @@ class RunKeeper:
         self._identity = dict(identity)
         self._interval_seconds = 60 * checkpoint_minutes
         self._interruption = Interruption()
-        self._started = self._last_checkpoint = time.monotonic()
+        self._started = self._last_checkpoint = self._step_began = time.monotonic()
+        self._checkpoint_seconds = 0.0
         self._seconds_before = 0.0
         self._checkpoints: Checkpoints | None = None
         self._last_path: Path | None = None
@@ -124,13 +125,13 @@ class RunKeeper:
                 taken = checkpoint
                 break
             skipped.append(f"of step {checkpoint.step}: {run.metrics_path.name} ends before it")
+        if newest is None and skipped:
+            raise UserError(f"run {run.path}: no checkpoint is whole; a new --output is needed ({'; '.join(skipped)})")
         for reason in skipped:
             tell(f"fpnas: checkpoint skipped: {reason}")
         if taken is None and newest is not None:
             tell(f"fpnas: {run.metrics_path}: records before step {newest.step} are lost")
             return newest
-        if taken is None and skipped:
-            raise UserError(f"run {run.path}: no checkpoint is whole; a new --output is needed")
         if taken is None:
             tell(f"fpnas: {run.path} has no checkpoint yet and begins again")
         return taken
@@ -175,10 +176,15 @@ class RunKeeper:
         self.steps_done = step
         self._show_recorded(state)
         # Processes that are told at different times, or whose clocks differ, still do the same.
-        due = time.monotonic() - self._last_checkpoint >= self._interval_seconds
+        now = time.monotonic()
+        # A signal does not wait for the end of a long step. Where steps are long, each has its checkpoint, if that is
+        # quick beside it.
+        long = now - self._step_began >= max(PATIENCE_SECONDS / 2, 10 * self._checkpoint_seconds)
+        due = long or now - self._last_checkpoint >= self._interval_seconds
         leaving, due, self.stopped = self._processes.any(self._interruption.requested, due, self.stopped)
         if epoch_ended or leaving or due or self.stopped:
             self._save(step, state, score)
+        self._step_began = time.monotonic()
         if epoch_ended:
             return_free_memory()
         if leaving:
@@ -224,7 +230,9 @@ class RunKeeper:
                 "seconds": self.seconds,
                 "stopped": self.stopped,
             }
+            began = time.monotonic()
             self._last_path = self._checkpoints.save(step, {**state(), "keeper": kept}, score)
+            self._checkpoint_seconds = time.monotonic() - began
         self._last_checkpoint = time.monotonic()
 
     def __enter__(self) -> "RunKeeper":
