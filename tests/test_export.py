@@ -409,6 +409,15 @@ def test_an_onnx_file_with_other_inputs_or_outputs(onnx_file: Path, tmp_path: Pa
         load_onnx(tmp_path / "altered.onnx")
 
 
+def test_an_onnx_file_whose_weights_are_lost(onnx_file: Path, tmp_path: Path) -> None:
+    content = onnx.load(onnx_file)
+    weights = max(content.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    weights.raw_data = np.full(len(weights.raw_data) // 4, np.nan, np.float32).tobytes()
+    onnx.save(content, tmp_path / "lost.onnx")
+    with pytest.raises(UserError, match=r"lost\.onnx: what it gives for black images is not finite"):
+        load_onnx(tmp_path / "lost.onnx")
+
+
 def test_an_onnx_file_is_run_on_the_processor(onnx_file: Path) -> None:
     with pytest.raises(UserError, match="--device cuda: an ONNX file is run on the processor"):
         evaluate_model(onnx_file, "digits", device="cuda")

@@ -84,13 +84,16 @@ def _check_runs(model: OnnxModel, path: Path) -> None:
     preprocess = model.preprocess
     shape = (2, preprocess.in_channels, preprocess.image_size, preprocess.image_size)
     try:
-        found = tuple(model(torch.zeros(shape)).shape)
+        logits = model(torch.zeros(shape))
     except Exception as error:  # as above; and where the inputs or outputs have other names
         raise UserError(f"ONNX file {path}: does not take what {PREPROCESSING_KEY} says: {first_line(error)}") from None
+    found = tuple(logits.shape)
     if found != (2, len(preprocess.class_names)):
         raise UserError(
             f"ONNX file {path}: gives {found} for 2 images; {len(preprocess.class_names)} classes are named"
         )
+    if not logits.isfinite().all():
+        raise UserError(f"ONNX file {path}: what it gives for black images is not finite; are its weights?")
 
 
 def median_latency(model: bytes, image: Tensor, runs: int = 100) -> float:

@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fpnas.errors import UserError, first_line
 from fpnas.files import what_is_at
-from fpnas.model_folder import load
+from fpnas.model_folder import CONFIG_NAME, WEIGHTS_NAME, load
 from fpnas.network_file import NETWORK_NAME
 from fpnas.nn.network import ConvNorm
 from fpnas.runtime.weights import digest_of
@@ -97,14 +97,14 @@ def check_teacher(name: str) -> Path | None:
     if not name:
         raise UserError("--teacher: is empty; a model folder or a model of timm is accepted")
     path = Path(name)
-    if path.name == NETWORK_NAME and what_is_at(path, "--teacher") == "file":
+    if path.name in (NETWORK_NAME, WEIGHTS_NAME, CONFIG_NAME) and what_is_at(path, "--teacher") == "file":
         path = path.parent
     if what_is_at(path, "--teacher") == "folder":
         return path
     import timm
 
     if not name.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and not timm.is_model(name):
-        raise UserError(f"--teacher {name}: no model folder and no model of timm")
+        raise UserError(f"--teacher {name}: no model folder and no model of timm; one of these is accepted")
     return None
 
 
@@ -112,7 +112,7 @@ def load_teacher(name: str, dataset: DataSet, device: torch.device | None = None
     """The teacher that `--teacher` names.
 
     Args:
-        name: a model folder, the network file in one, or a model of timm.
+        name: a model folder, the network or weights file in one, or a model of timm.
         dataset: that the student learns.
         device: to compute on.
 
