@@ -21,13 +21,14 @@ import argparse
 import json
 import statistics
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from ground_truth import SPACE, TARGET
 from planned_searches import SEEDS, plans
-from searches import TABLE, THIS_MACHINE, in_fresh_process, read_searches, run, spread
+from searches import TABLE, THIS_MACHINE, UNNAMED_MACHINE, in_fresh_process, read_searches, run, spread
 
 from fpnas.architecture import Architecture
 from fpnas.budget_sampling import sample_within_budget
@@ -105,6 +106,7 @@ def search_quickly(strategy: str) -> dict[str, Any]:
     result = search_supernet(load_space(SPACE), dataset, config)
     return {
         "variant": strategy,
+        "machine": THIS_MACHINE,
         "seed": config.seed,
         "samples": result.samples,
         "forward_passes": result.forward_passes,
@@ -119,6 +121,7 @@ def as_row(search: dict[str, Any], memory: dict[str, int]) -> dict[str, Any]:
     kept = ("seed", "samples", "forward_passes", "backward_passes", "macs")
     return {
         "strategy": search["variant"],
+        "machine": search.get("machine", UNNAMED_MACHINE),
         **{name: search[name] for name in kept},
         "search_seconds": search["seconds"],
         "activation_bytes": memory[search["variant"]],
@@ -127,11 +130,18 @@ def as_row(search: dict[str, Any], memory: dict[str, int]) -> dict[str, Any]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Means over seeds, and how many times the default strategy's cost each strategy takes."""
+    """Means over seeds, and how many times the default strategy's cost each strategy takes, seconds on one machine."""
     by_strategy = {row["strategy"]: [r for r in rows if r["strategy"] == row["strategy"]] for row in rows}
 
     def mean(strategy: str, figure: str) -> float:
         return statistics.mean(row[figure] for row in by_strategy[strategy])
+
+    def seconds(strategy: str) -> dict[str, list[float]]:
+        """Of each machine."""
+        taken = defaultdict(list)
+        for row in by_strategy[strategy]:
+            taken[row["machine"]].append(row["search_seconds"])
+        return taken
 
     columns = ("samples", "forward_passes", "backward_passes", "search_seconds", "activation_bytes", "macs")
     for strategy, mine in by_strategy.items():
@@ -139,9 +149,12 @@ def show(rows: list[dict[str, Any]]) -> None:
         if mine[0]["test_accuracy"] is not None:
             figures += f", test {spread([row['test_accuracy'] for row in mine], 2)}%"
         if "fp-nas" in by_strategy:
-            seconds = mean(strategy, "search_seconds") / mean("fp-nas", "search_seconds")
+            taken, default = seconds(strategy), seconds("fp-nas")
+            for machine in sorted(taken.keys() & default.keys()):
+                ratio = statistics.mean(taken[machine]) / statistics.mean(default[machine])
+                figures += f"; {ratio:.2f} times the seconds of fp-nas on {machine}"
             memory = mean(strategy, "activation_bytes") / mean("fp-nas", "activation_bytes")
-            figures += f"; {seconds:.2f} times the seconds and {memory:.2f} times the activations of fp-nas"
+            figures += f"; {memory:.2f} times its activations"
         print(f"{strategy} ({len(mine)} seeds): {figures}")
 
 
