@@ -25,6 +25,7 @@ from fpnas.runtime.metrics import read_metrics
 from fpnas.strategies import STRATEGIES, tunas
 from fpnas.supernet_search import run_search
 from fpnas.train import origin_of
+from fpnas.training.data import DataSet, ImagesInMemory, data_set
 from fpnas.training.load import load_data
 
 SMALL: dict[str, Any] = {"max_images": 200, "batch_size": 25, "epochs": 3, "warmup_epochs": 1}
@@ -154,6 +155,15 @@ def test_a_strategy_of_one_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+BYTES = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+
+
+def data_of(images: torch.Tensor, labels: Any = (0, 1, 0, 1)) -> DataSet:
+    """A data set of one's own, of two classes, said to have grey images of eight pixels."""
+    source = ImagesInMemory(images, torch.as_tensor(labels))
+    return data_set("mine", ("cat", "dog"), 1, 8, train=source, test=None)
+
+
 WITHOUT_IMAGES = replace(load_data("digits", max_images=20), train=None)
 
 
@@ -185,6 +195,16 @@ WITHOUT_IMAGES = replace(load_data("digits", max_images=20), train=None)
             {"data": replace(WITHOUT_IMAGES, train=WITHOUT_IMAGES.test)},
             "max_images: the images of data digits are loaded",
         ),
+        (
+            {"data": data_of(torch.zeros(4, 1, 8, 16))},
+            "data mine: images of float32, shape (1, 8, 16); uint8, shape (1, 8, 8) is accepted",
+        ),
+        ({"data": data_of(torch.zeros(4, 1, 8, 8))}, "data mine: images of float32"),
+        ({"data": data_of(BYTES.expand(4, 3, 8, 8))}, "data mine: images of uint8, shape (3, 8, 8); uint8, shape (1,"),
+        ({"data": data_of(BYTES, [0, 1, 2, 0])}, "data mine: labels of int64, 0 to 2; int64, 0 to 1 are accepted"),
+        ({"data": data_of(BYTES, [0, 1, -1, 0])}, "data mine: labels of int64, -1 to 1"),
+        ({"data": data_of(BYTES, torch.zeros(4, dtype=torch.int32))}, "data mine: labels of int32"),
+        ({"data": data_of(BYTES[:0], torch.zeros(0, dtype=torch.int64))}, "data mine: it has no training images"),
         ({"callbacks": print}, "callbacks = "),
         ({"callbacks": [7]}, "callbacks = [7]"),
         ({"resume": True}, "an output is needed"),

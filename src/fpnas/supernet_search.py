@@ -30,7 +30,7 @@ from fpnas.space import SearchSpace
 from fpnas.space_file import load_space, parse_space, space_to_toml
 from fpnas.strategies import STRATEGIES, Strategy, StrategySettings, check_searchable
 from fpnas.supernet_evaluator import SupernetEvaluator
-from fpnas.training.data import DataSet, data_identity
+from fpnas.training.data import DataSet, check_data_set, data_identity
 from fpnas.training.load import load_data
 from fpnas.training.precision import Precision
 from fpnas.training.search_images import SearchImages
@@ -84,8 +84,7 @@ def search(
     if not isinstance(data, DataSet | str | os.PathLike):
         raise UserError(f"data {shown(data)}: a data set, its name or its folder is accepted")
     if isinstance(data, DataSet):
-        if data.train is None:
-            raise UserError(f"data {data.name}: it has no training images")
+        check_data_set(data)
         if late := settings.keys() & _LOADING:
             raise UserError(f"{', '.join(sorted(late))}: the images of data {data.name} are loaded already")
     if output is None and settings.get("resume"):

@@ -9,9 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
-__all__ = ["DataSet", "ImageSource", "ImagesInMemory", "data_identity", "data_set", "download_folder", "usual_shift"]
+from fpnas.errors import UserError
+
+__all__ = [
+    "DataSet",
+    "ImageSource",
+    "ImagesInMemory",
+    "check_data_set",
+    "data_identity",
+    "data_set",
+    "download_folder",
+    "usual_shift",
+]
 
 
 class ImageSource(Protocol):
@@ -92,6 +104,26 @@ class DataSet:
     def skipped(self) -> int:
         """Unreadable images so far, left out or replaced."""
         return sum(part.skipped for part in (self.train, self.test) if part is not None)
+
+
+def check_data_set(dataset: DataSet) -> None:
+    """UserError where training images of a data set that somebody made are not what they are said to be.
+
+    One image is looked at, and all labels.
+    """
+    train = dataset.train
+    if train is None or not len(train):
+        raise UserError(f"data {dataset.name}: it has no training images")
+    images, labels = train.batch(torch.tensor([0])), train.labels
+    shape = (dataset.in_channels, dataset.image_size, dataset.image_size)
+    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+        found = f"{str(images.dtype).removeprefix('torch.')}, shape {tuple(images.shape[1:])}"
+        raise UserError(f"data {dataset.name}: images of {found}; uint8, shape {shape} is accepted")
+    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= len(dataset.class_names):
+        found = f"{str(labels.dtype).removeprefix('torch.')}, {int(labels.min())} to {int(labels.max())}"
+        raise UserError(
+            f"data {dataset.name}: labels of {found}; int64, 0 to {len(dataset.class_names) - 1} are accepted"
+        )
 
 
 def data_identity(dataset: DataSet) -> dict[str, str]:
