@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -317,7 +318,19 @@ def test_an_unknown_space_is_refused(space: str) -> None:
         fpnas.optimize(space, objective, steps=5)
 
 
+@pytest.mark.parametrize("penalty", [1e3, 1e6, 1e9, sys.float_info.max, math.inf])
+def test_a_penalty_does_not_hide_how_the_others_differ(penalty: float) -> None:
+    kernel = SPACE.groups[-1].values("kernel").index(0)
+    allowed = (build_cost_table(SPACE).cost(EVERYTHING) <= TARGET) & (EVERYTHING[:, -1, 0] != kernel)
+
+    def penalised(network: NetworkSpec) -> float:
+        return objective(network) if network.blocks[-1].kernel else penalty
+
+    assert search(objective=penalised).derived_value == pytest.approx(values_of(EVERYTHING[allowed]).min().item())
+
+
 @pytest.mark.parametrize("strategy", ["random", "evolution"])
-def test_what_judges_at_the_end_judges_as_often_as_there_are_steps(strategy: str) -> None:
-    best = search(strategy=strategy, steps=70, scale=1.0)
+@pytest.mark.parametrize("scale", [1.0, None])
+def test_what_judges_at_the_end_judges_as_often_as_there_are_steps(strategy: str, scale: float | None) -> None:
+    best = search(strategy=strategy, steps=70, scale=scale)
     assert 60 <= best.evaluations <= 71

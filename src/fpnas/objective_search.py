@@ -208,6 +208,8 @@ def optimize(
         return torch.full((len(weight_n),), loss)
 
     values = _Counted(objective, network, lambda indices_GV: int(costs.cost(indices_GV[None])[0]) <= budget)
+    if scale is None and not learner.learns:
+        scale = 1.0  # what is best is best by any
     if scale is None:
         generator = generator_for(seed, "scale")
         drawn = sample_within_budget(learner.distribution, costs, _MEASURED, low=0, high=budget, generator=generator)[0]
