@@ -13,8 +13,8 @@ from enumeration import Cardinalities, all_indices, enumerated_probabilities, ra
 
 from fpnas import constrained_paths
 from fpnas.cost.table import build_cost_table
-from fpnas.derivation import Derived, most_probable_within
-from fpnas.distribution import Distribution, Factorized, Joint
+from fpnas.derivation import Derived, most_probable_or_untied, most_probable_within
+from fpnas.distribution import Distribution, Factorized, Joint, Tied
 from fpnas.errors import UserError
 from fpnas.space_file import load_space
 
@@ -240,3 +240,16 @@ def test_errors_name_what_is_reachable() -> None:
     assert most_probable_within(distribution, table, smallest).cost == smallest
     with pytest.raises(UserError, match=rf"^target {smallest - 1}: the smallest reachable cost is {smallest}$"):
         most_probable_within(distribution, table, smallest - 1)
+
+
+def test_blocks_that_choose_alike_choose_each_for_itself_where_nothing_else_is_within_the_budget() -> None:
+    # The cheapest is (0, 1), at 2; alike they cost 6 and 8.
+    table = Table(0, [np.array([[1, 3]]), np.array([[5, 1], [5, 5]])], np.zeros(2, np.int64))
+    tied = Tied(((2,), (2,)), (0, 0), torch.tensor([[[0.3, 0.0]], [[0.0, 0.0]]], dtype=torch.float64))
+    same, derived = most_probable_or_untied(tied, table, 7)
+    assert same is tied and derived.indices.flatten().tolist() == [0, 0] and derived.cost == 6
+    untied, derived = most_probable_or_untied(tied, table, 5)
+    assert derived.indices.flatten().tolist() == [0, 1] and derived.cost == 2
+    assert untied.log_prob(derived.indices[None]).item() == pytest.approx(derived.log_prob)
+    with pytest.raises(UserError, match="the smallest reachable cost is 2"):
+        most_probable_or_untied(tied, table, 1)

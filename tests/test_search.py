@@ -15,6 +15,7 @@ from torch import Tensor
 from fpnas.architecture import architecture_from_json
 from fpnas.cost import network_cost
 from fpnas.cost.table import build_cost_table
+from fpnas.derivation import most_probable_within
 from fpnas.derive import derive_run
 from fpnas.distribution import Factorized, from_state_dict
 from fpnas.errors import UserError
@@ -25,7 +26,6 @@ from fpnas.runtime.weights import load_weights
 from fpnas.space import SearchSpace
 from fpnas.space_file import load_space
 from fpnas.strategies import STRATEGIES, DeriveTools, StepTools, StrategySettings
-from fpnas.strategies.base import most_probable
 from fpnas.supernet_search import run_search, search_supernet
 from fpnas.training.data import DataSet, ImagesInMemory
 from fpnas.training.load import load_data
@@ -61,7 +61,7 @@ class Recorded:
 
     def derive(self, tools: DeriveTools) -> Tensor:
         self.scores = [tools.score(self.seen[0][0]) for _ in range(2)]
-        return most_probable(self.distribution, tools)
+        return most_probable_within(self.distribution, tools.costs, tools.target).indices
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fpnas.constrained_paths import best_path
-from fpnas.distribution import Distribution
+from fpnas.distribution import Distribution, Tied
 from fpnas.errors import UserError
 from fpnas.lagrangian import Layer, cheapest_costs
 
-__all__ = ["AdditiveCost", "Derived", "most_probable_within"]
+__all__ = ["AdditiveCost", "Derived", "most_probable_or_untied", "most_probable_within"]
 
 
 class AdditiveCost(Protocol):
@@ -48,6 +48,23 @@ class Derived(NamedTuple):
     indices: Tensor
     cost: int
     log_prob: float
+
+
+def most_probable_or_untied(
+    distribution: Distribution, table: AdditiveCost, target: int
+) -> tuple[Distribution, Derived]:
+    """`most_probable_within`; of blocks that choose alike, where these cannot meet the target, each for itself.
+
+    Returns:
+        The distribution that the architecture is the most probable one of, and what was derived.
+    """
+    try:
+        return distribution, most_probable_within(distribution, table, target)
+    except UserError:
+        if not isinstance(distribution, Tied):
+            raise
+    joint = distribution.to_joint()
+    return joint, most_probable_within(joint, table, target)
 
 
 def most_probable_within(distribution: Distribution, table: AdditiveCost, target: int) -> Derived:

@@ -8,7 +8,7 @@ import torch
 
 from fpnas.architecture import Architecture, architecture_from_json, architecture_to_json
 from fpnas.cost.budget import budget_table
-from fpnas.derivation import Derived, most_probable_within
+from fpnas.derivation import Derived, most_probable_or_untied
 from fpnas.distribution import Distribution, from_state_dict
 from fpnas.errors import UserError
 from fpnas.files import check_output_file, read_json, write_json_atomic
@@ -104,7 +104,7 @@ def derive_run(path: Path, *, target_macs: str | None = None, output: Path | Non
             raise UserError(f"run {path}: its budget is {budget}; --target-macs, in multiply-adds, is needed")
         target = parse_quantity(given, "--target-macs")
         costs = budget_table(space, target, given=f"--target-macs {given}", **data)
-        found = most_probable_within(_distribution_of(search), costs, target)
+        _, found = most_probable_or_untied(_distribution_of(search), costs, target)
     architecture = Architecture.of(found.indices)
     network_path = output or run.network_path
     architecture_path = run.architecture_path

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from fpnas.cost.table import CostTable
-from fpnas.derivation import most_probable_within
 from fpnas.distribution import Distribution
 from fpnas.gates import Gates
 
-__all__ = ["DeriveTools", "Judgement", "StepTools", "Strategy", "StrategySettings", "most_probable"]
+__all__ = ["DeriveTools", "Judgement", "StepTools", "Strategy", "StrategySettings"]
 
 
 class Judgement(NamedTuple):
@@ -133,8 +132,3 @@ class Strategy(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state: what follows is as if there had been no interruption."""
         ...
-
-
-def most_probable(distribution: Distribution, tools: DeriveTools) -> Tensor:
-    """The most probable architecture within the budget: indices (G, V)."""
-    return most_probable_within(distribution, tools.costs, tools.target).indices

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fpnas.derivation import most_probable_or_untied
 from fpnas.distribution import Distribution, Factorized, from_state_dict
 from fpnas.space import SearchSpace
-from fpnas.strategies.base import DeriveTools, most_probable
+from fpnas.strategies.base import DeriveTools
 
 __all__ = ["DistributionSearch"]
 
@@ -35,7 +36,10 @@ class DistributionSearch:
 
     def derive(self, tools: DeriveTools) -> Tensor:
         """The most probable architecture within the budget, indices (G, V)."""
-        return most_probable(self.distribution, tools)
+        distribution, derived = most_probable_or_untied(self.distribution, tools.costs, tools.target)
+        if distribution is not self.distribution:
+            self._use(distribution)
+        return derived.indices
 
     def state_dict(self) -> dict[str, Any]:
         """Distribution and its optimizer."""
