@@ -1,9 +1,11 @@
 """Callbacks: what they are shown is what was recorded, looking on changes nothing, and an early end is an end."""
 
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from fpnas.runtime.checkpoint import Checkpoints
 from fpnas.runtime.metrics import read_metrics
 from fpnas.search_result import SearchResult
 from fpnas.space_file import load_space
+from fpnas.supernet_evaluator import SupernetEvaluator
 from fpnas.supernet_search import run_search, search_supernet
 from fpnas.train import run_train
 from fpnas.training.load import load_data
@@ -136,6 +139,22 @@ def test_an_early_end_is_remembered(tmp_path: Path) -> None:
 def test_only_true_ends_a_run(unwatched: Path, tmp_path: Path, answer: Any) -> None:
     assert search_to(tmp_path / "run", lambda moment: answer).steps == STEPS
     assert_equal_runs(unwatched, tmp_path / "run")
+
+
+@pytest.mark.parametrize("true", [np.True_, torch.tensor(True)])
+def test_other_kinds_of_true_do_so_too(tmp_path: Path, true: Any) -> None:
+    assert search_to(tmp_path / "run", lambda moment: true if moment.step == 6 else None).steps == 6
+
+
+def test_a_step_is_shown_whose_epoch_was_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Moment] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(SupernetEvaluator, "score", lambda self, indices_GV, roughly: os.kill(os.getpid(), SIGTERM))
+        with pytest.raises(SystemExit):
+            search_to(tmp_path / "run", seen.append)
+    search_to(tmp_path / "run", seen.append, resume=True)
+    assert [moment.step for moment in seen if moment.kind == "step"] == list(range(1, STEPS + 1))
+    assert [moment.step for moment in seen if moment.kind == "epoch"] == [4, 8, 12]
 
 
 @pytest.mark.parametrize(("step", "kind"), [(6, "step"), (8, "epoch")])

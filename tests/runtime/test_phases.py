@@ -26,7 +26,7 @@ def test_seconds_are_those_of_their_phase_since_they_were_taken(now: list[float]
     with clock.phase("judging"):
         now[0] += 1.5
     timed = clock.timed("training", work)
-    assert [timed(2.0), timed(0.25)] == [4.0, 0.5]
+    assert [timed(2.0), timed(seconds=0.25)] == [4.0, 0.5]
     with clock.phase("judging"):
         now[0] += 0.5
     assert clock.taken() == {"seconds_judging": 2.0, "seconds_training": 2.25}

@@ -80,7 +80,13 @@ class Watchers:
             self._run,
         )
         wishes = [callback(moment) for callback in self._callbacks]
-        return any(wish is True for wish in wishes)
+        return any(map(_is_true, wishes))
+
+
+def _is_true(wish: object) -> bool:
+    """Whether it is `True`, that of NumPy and PyTorch included; whatever else a callback returns is no wish."""
+    kind = str(getattr(wish, "dtype", type(wish).__name__)).removeprefix("torch.")
+    return kind == "bool" and bool(wish)
 
 
 def check_callbacks(callbacks: Sequence[Callback]) -> None:

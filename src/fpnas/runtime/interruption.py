@@ -45,8 +45,7 @@ class Interruption:
 
     def be_patient(self) -> None:
         """From now on wait however long it takes to leave: a checkpoint is being written."""
-        if self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._clear_timer()
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -65,14 +64,12 @@ class Interruption:
                 # Shells have background jobs ignore Ctrl-C, and that is to stay so.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
-            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._out_of_patience)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        self._clear_timer()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -84,7 +81,13 @@ class Interruption:
         if again or self._at_once:
             self.leave()
         if number == signal.SIGTERM:  # who pressed Ctrl-C can do so again
+            # Not before: a program that searches may have an alarm of its own.
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._out_of_patience)
             signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
+
+    def _clear_timer(self) -> None:
+        if signal.SIGALRM in self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _out_of_patience(self, number: int, frame: FrameType | None) -> None:
         self.leave()

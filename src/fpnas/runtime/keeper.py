@@ -214,6 +214,8 @@ class RunKeeper:
 
         So does the end of another process, who may have been told earlier.
         """
+        self.steps_done = step
+        self._show_recorded(state)  # a run that goes on does not show it again
         try:
             with self._interruption.at_once():
                 yield

@@ -32,9 +32,9 @@ class PhaseClock:
     def timed(self, name: str, function: Callable[..., Result]) -> Callable[..., Result]:
         """The function, every call of which belongs to a phase."""
 
-        def call(*arguments: Any) -> Result:
+        def call(*arguments: Any, **options: Any) -> Result:
             with self.phase(name):
-                return function(*arguments)
+                return function(*arguments, **options)
 
         return call
 
