@@ -1,6 +1,7 @@
 """Using a trained run: image files, and runs with something wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_evaluation_on_other_data(train_run: Path, tmp_path: Path) -> None:
             Image.new("RGB", (8, 8)).save(tmp_path / part / name / "0.png")
     with pytest.raises(UserError, match="classes are not those"):
         evaluate_model(train_run, str(tmp_path), workers=0)
+
+
+def test_data_without_names_whose_test_part_lacks_the_last_class(train_run: Path) -> None:
+    digits = load_data("digits", max_images=50)
+    preprocess = load(train_run).preprocess
+    preprocess.check_fits(replace(digits, class_names=tuple("01234567")), "digits")
+    for names in ((*"0123456789", "10"), tuple("12345678"), ("0", "2")):
+        with pytest.raises(UserError, match="classes are not those"):
+            preprocess.check_fits(replace(digits, class_names=names), "digits")
 
 
 def test_evaluation_on_class_folders_of_another_number_of_channels(train_run: Path, tmp_path: Path) -> None:

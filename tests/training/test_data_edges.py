@@ -54,6 +54,40 @@ def test_an_incomplete_folder_is_passed_over(nowhere: Path) -> None:
     assert fashion_mnist.find_fashion_mnist() == whole
 
 
+def test_relatives_have_no_clothes(nowhere: Path) -> None:
+    folder = idx_folder(nowhere / "mnist")
+    dataset = load_data(str(folder))
+    assert dataset.name == str(folder) and dataset.class_names == tuple("0123456789") and not dataset.flip
+    idx_folder(nowhere / "debian")
+    assert load_data("fashion-mnist").class_names[0] == "T-shirt/top"  # as it was named
+
+
+def test_a_place_that_may_not_be_looked_at_is_none(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (nowhere / "cache").mkdir()
+    whole = idx_folder(nowhere / "cache" / "fashion-mnist")
+    looked = fashion_mnist.idx_path
+
+    def forbidden(folder: Path, part: str, kind: str) -> Path | None:
+        if folder != whole:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return looked(folder, part, kind)
+
+    monkeypatch.setattr(fashion_mnist, "idx_path", forbidden)
+    assert fashion_mnist.find_fashion_mnist() == whole
+
+
+@pytest.mark.parametrize("method", ["is_file", "is_symlink"])
+def test_a_folder_that_may_not_be_looked_into(nowhere: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    class_folders(nowhere / "photos")
+
+    def forbidden(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, method, forbidden)
+    with pytest.raises(UserError, match=r"^--data .*photos: Permission denied; accepted are digits"):
+        load_data(str(nowhere / "photos"), image_size=8)
+
+
 def test_a_download_that_fails_says_where_the_files_may_be_put(nowhere: Path) -> None:
     (nowhere / "cache").write_text("a file, in which no folder can be made")
     with pytest.raises(UserError) as error:
@@ -74,7 +108,8 @@ def test_a_broken_download_gives_its_cause_in_one_line(nowhere: Path, monkeypatc
 
 @pytest.mark.skipif(not fashion_mnist.DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_the_files_of_debian() -> None:
-    dataset = fashion_mnist.fashion_mnist(fashion_mnist.DEBIAN_FOLDER, ("train", "test"))
+    dataset = load_data(str(fashion_mnist.DEBIAN_FOLDER))
+    assert (dataset.name, dataset.class_names[9], dataset.flip) == ("fashion-mnist", "Ankle boot", True)
     for source, number in ((dataset.train, 6000), (dataset.test, 1000)):
         assert source is not None and source.labels.bincount().tolist() == [number] * 10
         assert source.batch(torch.tensor([0])).shape == (1, 1, 28, 28)

@@ -2,7 +2,9 @@
 
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,6 +110,20 @@ def test_the_test_part_may_have_either_name_and_shards_lie_where_they_are_said_t
         timm_data._create("hfds/absent", "test")
     timm_data._create(f"wds/{tmp_path}/shards", "train")
     assert asked[-1][1] == f"{tmp_path}/shards"
+
+
+def test_data_in_sequence_are_whole_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sequence(IterableDataset[Any]):
+        """As timm makes one where processes have joined: a share of the shards for each."""
+
+        reader = SimpleNamespace(dist_rank=1, dist_num_replicas=2)
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(())
+
+    monkeypatch.setattr("timm.data.create_dataset", lambda name, **options: Sequence())
+    reader = timm_data._create("wds/shards", "train").reader
+    assert (reader.dist_rank, reader.dist_num_replicas) == (0, 1)
 
 
 class Reader:

@@ -1,12 +1,14 @@
-"""Fashion-MNIST: where it lies, and its IDX files."""
+"""Fashion-MNIST: where it lies; and IDX files, its own and those of its relatives."""
 
 import contextlib
 import gzip
+import hashlib
 import math
 import os
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from torch import Tensor
 from fpnas.errors import UserError
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, download_folder
 
-__all__ = ["fashion_mnist", "fashion_mnist_folder", "find_fashion_mnist", "idx_path"]
+__all__ = ["fashion_mnist", "fashion_mnist_folder", "find_fashion_mnist", "idx_folder", "idx_path"]
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts it."""
@@ -32,6 +34,11 @@ FASHION_MNIST_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+_ITS_LABELS = {
+    "train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+    "test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+}
+"""SHA-256 of the labels of each part, a byte each."""
 IDX_FILES = {"train": "train", "test": "t10k"}
 _MOST_BYTES = 2**30
 """A small gzip file can hold more than any memory."""
@@ -84,8 +91,9 @@ def fashion_mnist_folder() -> Path | None:
     `$FPNAS_DATA_DIR/fashion-mnist` comes before Debian's place, and that before what was downloaded.
     """
     for folder in _places():
-        if all(idx_path(folder, part, kind) for part in IDX_FILES for kind in ("images", "labels")):
-            return folder
+        with contextlib.suppress(OSError):  # a place that may not be looked at is none
+            if all(idx_path(folder, part, kind) for part in IDX_FILES for kind in ("images", "labels")):
+                return folder
     return None
 
 
@@ -114,8 +122,17 @@ def find_fashion_mnist() -> Path:
     return unpacked
 
 
-def fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
+def fashion_mnist(parts: tuple[str, ...]) -> DataSet:
+    """Fashion-MNIST, the parts that are asked for. Raises UserError as `find_fashion_mnist` and `idx_folder`."""
+    found = idx_folder(find_fashion_mnist(), parts)
+    return replace(found, name="fashion-mnist", class_names=FASHION_MNIST_CLASSES, flip=True)
+
+
+def idx_folder(folder: Path, parts: tuple[str, ...]) -> DataSet:
     """The parts that are asked for of the IDX files in a folder.
+
+    They do not say what their classes are. Those of Fashion-MNIST are known by their labels; others are numbers, and
+    may be characters, which are not mirrored.
 
     Raises:
         UserError: a missing, truncated or unfitting file, by name.
@@ -140,4 +157,11 @@ def fashion_mnist(folder: Path, parts: tuple[str, ...]) -> DataSet:
             raise UserError(f"--data {folder}: {part}: images of {images.shape[1]} pixels a side; train has {size}")
         size = images.shape[1]
         sources[part] = ImagesInMemory(images[:, None], labels)
-    return data_set("fashion-mnist", FASHION_MNIST_CLASSES, 1, size, **sources)
+    if all(_digest(source) == _ITS_LABELS[part] for part, source in sources.items() if source is not None):
+        return data_set("fashion-mnist", FASHION_MNIST_CLASSES, 1, size, **sources)
+    numbers = tuple(map(str, range(len(FASHION_MNIST_CLASSES))))
+    return data_set(str(folder), numbers, 1, size, flip=False, **sources)
+
+
+def _digest(source: ImageSource) -> str:
+    return hashlib.sha256(source.labels.to(torch.uint8).numpy().tobytes()).hexdigest()

@@ -34,14 +34,15 @@ def scan_folder(root: Path, parts: tuple[str, ...]) -> tuple[tuple[str, ...], di
     names = _class_names(root / "train", root)
     if len(names) < 2:
         raise UserError(f"--data {root}: train/ has the one class {names[0]!r}; two or more classes are needed")
+    label = {name: number for number, name in enumerate(names)}  # of 20,000 classes, not looked for per image
     files = {}
     if (root / "val").is_dir() or "val" in parts:
         for name in _class_names(root / "val", root):
-            if name not in names:
+            if name not in label:
                 raise UserError(f"--data {root}: class {name!r} of val/ is missing in train/")
     for part in parts:
         present = names if part == "train" else _class_names(root / part, root)
-        files[part] = [(path, names.index(name)) for name in present for path in _images(root / part / name, root)]
+        files[part] = [(path, label[name]) for name in present for path in _images(root / part / name, root)]
     return names, files
 
 

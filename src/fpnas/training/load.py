@@ -15,7 +15,7 @@ from fpnas.training import folders
 from fpnas.training.batches import iterate, spread
 from fpnas.training.class_balance import class_balanced_split, class_balanced_subset
 from fpnas.training.data import DataSet, ImagesInMemory, ImageSource, data_set, usual_shift
-from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, find_fashion_mnist, idx_path
+from fpnas.training.fashion_mnist import fashion_mnist, fashion_mnist_folder, idx_folder, idx_path
 from fpnas.training.streams import StreamedImages, fit_memory
 from fpnas.training.timm_data import TIMM_PREFIXES, timm_data
 
@@ -58,26 +58,10 @@ def load_data(
     """
     if hold_out:
         parts = ("train",)
-    folder = Path(os.path.expanduser(name))
     try:
-        is_folder = folder.is_dir()
-    except OSError as error:  # a name too long for a path, a folder above it that may not be read
-        raise UserError(f"--data {name}: {error.strerror}; accepted are {ACCEPTED}") from None
-    if name == "digits":
-        dataset = _digits()
-    elif name == "fashion-mnist":
-        dataset = fashion_mnist(find_fashion_mnist(), parts)
-    elif is_folder and idx_path(folder, "train", "images") is not None:
-        dataset = fashion_mnist(folder, parts)
-    elif is_folder:
-        size = _side(name, image_size, default_image_size)
-        # The subset comes first: what is left out need not be read.
-        dataset = _class_folders(folder, size, workers, on_bad_image, parts, max_images, seed)
-    elif name.split("/")[0] in TIMM_PREFIXES and "/" in name:
-        size = _side(name, image_size, default_image_size)
-        dataset = timm_data(name, size, parts, workers=workers, on_bad_image=on_bad_image)
-    else:
-        raise UserError(f"--data {name}: unknown, and no folder of that name; accepted are {ACCEPTED}")
+        dataset = _named(name, image_size, default_image_size, max_images, seed, workers, on_bad_image, parts)
+    except OSError as error:  # a name too long for a path, a folder that may not be looked into
+        raise UserError(f"--data {name}: {error.strerror or error}; accepted are {ACCEPTED}") from None
     train, test = dataset.train if "train" in parts else None, dataset.test if "test" in parts else None
     if train is not None:
         if max_images is not None:
@@ -93,6 +77,35 @@ def load_data(
         mean, std = _statistics(train)
         dataset = replace(dataset, mean=mean, std=std)
     return replace(dataset, train=train, test=test)
+
+
+def _named(
+    name: str,
+    image_size: int | None,
+    default_image_size: int | None,
+    max_images: int | None,
+    seed: int,
+    workers: int,
+    on_bad_image: str,
+    parts: tuple[str, ...],
+) -> DataSet:
+    """What a name stands for, as it is there; arguments as those of `load_data`."""
+    folder = Path(os.path.expanduser(name))
+    is_folder = folder.is_dir()
+    if name == "digits":
+        return _digits()
+    if name == "fashion-mnist":
+        return fashion_mnist(parts)
+    if is_folder and idx_path(folder, "train", "images") is not None:
+        return idx_folder(folder, parts)
+    if is_folder:
+        size = _side(name, image_size, default_image_size)
+        # The subset comes first: what is left out need not be read.
+        return _class_folders(folder, size, workers, on_bad_image, parts, max_images, seed)
+    if name.split("/")[0] in TIMM_PREFIXES and "/" in name:
+        size = _side(name, image_size, default_image_size)
+        return timm_data(name, size, parts, workers=workers, on_bad_image=on_bad_image)
+    raise UserError(f"--data {name}: unknown, and no folder of that name; accepted are {ACCEPTED}")
 
 
 def _side(name: str, given: int | None, default: int | None) -> int:

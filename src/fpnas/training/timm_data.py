@@ -74,9 +74,15 @@ def _create(name: str, part: str) -> Any:
     for split in ("train",) if part == "train" else ("validation", "test"):
         try:
             # Training in timm's sense would shuffle and repeat the data that are read in sequence.
-            return create_dataset(name, root=root, split=split, download=True, is_training=False)
+            found = create_dataset(name, root=root, split=split, download=True, is_training=False)
         except Exception as error:  # the hub's data sets have splits of any name; of every kind, as in `timm_data`
             failures.append(error)
+            continue
+        reader: Any = getattr(found, "reader", None)
+        if isinstance(found, IterableDataset) and hasattr(reader, "dist_num_replicas"):
+            # Every process holds all images; timm would give each a share.
+            reader.dist_rank, reader.dist_num_replicas = 0, 1
+        return found
     raise failures[0]
 
 
