@@ -271,7 +271,8 @@ def test_the_width_of_the_last_map(train_run: Path) -> None:
         model.eval()
         with torch.no_grad():
             assert model.forward_features(inputs).shape[1] == model.num_features
-            model.prune_intermediate_layers(1)
+            # What is behind the last block kept cannot stay, asked for or not.
+            model.prune_intermediate_layers(1, prune_head=model.spec.input_size > 8)
             assert model.forward_features(inputs).shape[1] == model.num_features == model.head_hidden_size
 
 
@@ -351,6 +352,27 @@ def test_features_of_all_stages(train_run: Path) -> None:
     first = timm.create_model("fpnas", network=train_run, features_only=True, out_indices=[0])
     assert len(first(images(2))) == 1
     assert sum(p.numel() for p in first.parameters()) < sum(p.numel() for p in model.parameters())
+
+
+def test_gradient_checkpointing_of_maps_in_between(train_run: Path) -> None:
+    kept: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    gradients, numbers = [], []
+    for enabled in (False, True):
+        model = timm.create_model("fpnas", network=train_run, pretrained=True).train()
+        model.set_grad_checkpointing(enabled)
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            maps = model.forward_intermediates(images(6), intermediates_only=True)
+        numbers.append(len(kept))
+        torch.stack([each.square().sum() for each in maps]).sum().backward()
+        gradients.append(model.stem.conv.weight.grad)
+    torch.testing.assert_close(*gradients)
+    assert numbers[1] < numbers[0]
 
 
 def test_gradient_checkpointing_changes_no_gradient(train_run: Path) -> None:

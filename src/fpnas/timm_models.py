@@ -140,7 +140,7 @@ class TimmNetwork(Network):
         for done, block in enumerate(self.blocks, 1):
             if stop_early and done > self.stage_ends[last]:
                 break
-            features = block(features)
+            features = checkpoint_seq([block], features) if self.grad_checkpointing else block(features)
             if done in ends:
                 intermediates.append(features)
         return intermediates if intermediates_only else (self.head(features), intermediates)
@@ -150,8 +150,9 @@ class TimmNetwork(Network):
     ) -> list[int]:
         """Remove what comes after the last of these stages; their indices."""
         taken, last = feature_take_indices(len(self.stage_ends), indices)
+        cut = self.stage_ends[last] < len(self.blocks)
         self.blocks = self.blocks[: self.stage_ends[last]]
-        if prune_head:
+        if prune_head or cut:  # the head takes what the last block gives
             self.head, self.head_project = nn.Identity(), nn.Identity()  # type: ignore[assignment]
             self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
             self.reset_classifier(0, "")
