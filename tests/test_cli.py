@@ -152,6 +152,16 @@ def test_mistakes_name_option_value_and_what_is_accepted(capfd: Captured) -> Non
     assert message == "--config c.yaml: learning_rate = 'fast': a number is accepted"
     # The file is to blame, not the value that would win over it.
     assert refused(capfd, "search", *REQUIRED, "--config=c.yaml", "--learning-rate=0.1") == message
+    Path("c.yaml").write_text("epochs: 3\nepochs: 4\n")
+    assert refused(capfd, "search", *REQUIRED, "--config=c.yaml") == (
+        "--config c.yaml: broken YAML: 'epochs' is there twice"
+    )
+    Path("c.yaml").write_text("quiet: 1\n")
+    message = refused(capfd, "search", *REQUIRED, "--config=c.yaml")
+    assert message == "--config c.yaml: quiet = 1: true or false is accepted"
+    assert refused(capfd, "search", *REQUIRED, "--quiet=maybe") == "--quiet maybe: true or false is accepted"
+    Path("c.yaml").write_text("\ufeffepochs: many\n", encoding="utf-8")  # as some editors of Windows begin
+    assert "epochs = 'many'" in refused(capfd, "search", *REQUIRED, "--config=c.yaml")
     message = refused(capfd, "train", "--data=digits")
     assert message.startswith("train: FILE, --output missing;")
 
@@ -398,6 +408,29 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     process.stdout.close()
     assert process.stderr.read() == ""
     process.wait(60)
+
+
+@pytest.mark.parametrize("arguments", [["spaces"], ["cost", "fbnetv2-f1", "--json"], ["--help"], ["search", "--help"]])
+def test_a_full_disk_behind_the_answer_is_one_line(arguments: list[str]) -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [FPNAS, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=buffered
+        )
+    assert result.returncode == 1
+    assert result.stderr == "fpnas: error: standard output: cannot be written: No space left on device\n"
+    closed = " ".join(["exec", str(FPNAS), *arguments, ">&-"])
+    assert subprocess.run(["sh", "-c", closed], capture_output=True, text=True, timeout=60).stderr == ""
+
+
+def test_a_name_that_the_terminal_does_not_know(tmp_path: Path) -> None:
+    write_network()
+    shutil.copy("net.json", "\u65e5.json")
+    content = json.loads(Path("net.json").read_text())
+    Path("\u65e5.json").write_text(json.dumps(content | {"name": "\u65e5"}))
+    latin = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run([FPNAS, "cost", "\u65e5.json"], capture_output=True, timeout=60, env=latin)
+    assert result.returncode == 0 and b"\\u65e5" in result.stdout, result.stderr
 
 
 def test_the_module_is_the_command() -> None:

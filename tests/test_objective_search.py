@@ -302,6 +302,7 @@ def test_no_number_at_all_is_one_line(answer: float, strategy: str) -> None:
         ({"input_size": "8"}, "input_size = '8'"),
         ({"callbacks": print}, "callbacks = <built-in function print>: a list"),
         ({"objective": 7}, "objective 7: a function"),
+        ({"train": 7}, "train 7: a function"),
         ({"objective": lambda network: "good"}, "objective: 'good': a number"),
         ({"objective": lambda network: None}, "objective: None: a number"),
     ],
@@ -312,9 +313,12 @@ def test_what_cannot_be_is_refused_in_one_line(changed: dict[str, Any], said: st
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("space", ["nowhere", "nowhere.toml"])
-def test_an_unknown_space_is_refused(space: str) -> None:
-    with pytest.raises(fpnas.UserError, match="nowhere"):
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [("nowhere", "nowhere"), ("nowhere.toml", "nowhere"), (7, "space 7: a space"), (None, "space None")],
+)
+def test_an_unknown_space_is_refused(space: Any, said: str) -> None:
+    with pytest.raises(fpnas.UserError, match=said):
         fpnas.optimize(space, objective, steps=5)
 
 

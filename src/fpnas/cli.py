@@ -1,6 +1,7 @@
 """The `fpnas` command: options in, one answer out, and every mistake in one line with exit code 2."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 2 bad usage, configuration, file or data, 1 any other failure, 130 interrupted,
         143 terminated.
     """
+    if arguments is None:
+        _prepare_output()
     try:
         with _termination_as_exit():
             return _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -46,43 +49,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else _DONE
-    except BrokenPipeError:
-        # Whoever read standard output has left, as `head` does; the interpreter must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read standard output has left, as `head` does
+        _drop_output()
+        return _FAILED
+    except _OutputLostError as error:
+        _drop_output()
+        _complain(error)
         return _FAILED
     except Exception:
         traceback.print_exc()
         return _FAILED
 
 
+class _OutputLostError(Exception):
+    """Standard output takes no more, as that of a full disk."""
+
+
+def _prepare_output() -> None:
+    """Have standard output take every name, whatever its encoding, and be there if it was closed."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Have the interpreter not try to write again, at its end, what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """Around what is written to standard output, to the end of it."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputLostError(f"standard output: cannot be written: {error.strerror}") from None
+
+
 def _run(arguments: list[str]) -> int:
     name = arguments[0] if arguments else ""
-    if name in ("-h", "--help"):
-        print(_overview())
-        return _DONE
-    if name == "--version":
-        print(f"fpnas {__version__}")
-        return _DONE
-    if name in ("--print_completion", "--print-completion"):
-        print(completion_script(arguments[1:]))
-        return _DONE
+    with _answering():
+        if name in ("-h", "--help"):
+            print(_overview())
+            return _DONE
+        if name == "--version":
+            print(f"fpnas {__version__}")
+            return _DONE
+        if name in ("--print_completion", "--print-completion"):
+            print(completion_script(arguments[1:]))
+            return _DONE
     if name not in COMMANDS:
         given = f"command {name}: unknown" if name else "a command is missing"
         raise UserError(f"{given}; accepted are {', '.join(COMMANDS)}; `fpnas --help` says what they do")
     command = COMMANDS[name]
-    values = parser_of(name).parse(arguments[1:])
+    parser = parser_of(name)
+    with _answering():  # of --help
+        values = parser.parse(arguments[1:])
     # Standard output is for the answer alone, whatever a library prints on its way to it.
     with contextlib.redirect_stdout(sys.stderr):
         document = command.run(values)
     if rank():
         return _DONE
-    if values.json:
-        print(_json_of(document))
-    elif not getattr(values, "quiet", False):
-        command.show(document)
-        if command.network is not None:
-            show_network(*command.network(document, values))
-    sys.stdout.flush()
+    with _answering():
+        if values.json:
+            print(_json_of(document))
+        elif not getattr(values, "quiet", False):
+            command.show(document)
+            if command.network is not None:
+                show_network(*command.network(document, values))
     return _DONE
 
 

@@ -28,6 +28,17 @@ _KINDS: dict[Any, tuple[str, str]] = {
 _TRUTHS = ("true", "false", "yes", "no")
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a field that is written twice: YAML's own reader takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{shown(name)} is there twice")
+        return super().construct_mapping(node, deep=deep)
+
+
 class _HelpFormatter(DefaultHelpFormatter):
     """Help texts with defaults, without the names of Python types."""
 
@@ -142,7 +153,7 @@ class CommandParser(ArgumentParser):
     def _check_config_file(self, path: str) -> None:
         where = f"--config {path}"
         try:
-            content = yaml.safe_load(read_text(path, "--config"))
+            content = yaml.load(read_text(path, "--config"), _OnceLoader)
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise UserError(f"{where}: broken YAML: {error}") from None
         if not isinstance(content, dict):
@@ -151,6 +162,8 @@ class CommandParser(ArgumentParser):
             if name not in self._accepted:
                 known = ", ".join(self._accepted)
                 raise UserError(f"{where}: unknown field {shown(name)}; accepted are {known}")
+            if f"--{name}".replace("_", "-") in self._flags and not isinstance(content[name], bool):
+                raise UserError(f"{where}: {name} = {shown(content[name])}: true or false is accepted")
 
     def _explain(self, message: str) -> str:
         see = f"`{self.prog} --help` says what is accepted"
@@ -168,6 +181,8 @@ class CommandParser(ArgumentParser):
         if match := re.match(r"the following arguments are required: (.*)", message):
             missing = ", ".join(self._labels.get(name, name) for name in match[1].split(", "))
             return f"{self._command}: {missing} missing; {see}"
+        if match := re.match(r"argument (--[\w-]+).*: invalid _boolean_type value: '?(.*?)'?$", message):
+            return f"{match[1]} {match[2]}: true or false is accepted"
         if match := re.match(r"unrecognized arguments: (.*)", message, re.DOTALL):
             return f"{self._command}: unknown option or surplus argument {match[1]}; {see}"
         return f"{self._command}: {message}; {see}"

@@ -70,7 +70,7 @@ def read_text(path: str | os.PathLike[str], kind: str) -> str:
         UserError: the file is missing, unreadable or not UTF-8.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")  # some editors of Windows mark their files
     except FileNotFoundError:
         raise UserError(f"{kind} {path}: no such file") from None
     except UnicodeDecodeError:

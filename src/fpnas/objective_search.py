@@ -167,10 +167,14 @@ def optimize(
         UserError: an unknown name, a value out of range, a budget that no network meets, an objective that gives no
             finite number for any network, or a loss that is none.
     """
+    if not isinstance(space, SearchSpace | str | os.PathLike):
+        raise UserError(f"space {shown(space)}: a space, its name or its TOML file is accepted")
     space = space if isinstance(space, SearchSpace) else load_space(space)
     data = {"input_size": input_size, "in_channels": in_channels, "num_classes": num_classes}
     if not callable(objective):
         raise UserError(f"objective {shown(objective)}: a function of a NetworkSpec is accepted")
+    if train is not None and not callable(train):
+        raise UserError(f"train {shown(train)}: a function of networks and their weights is accepted")
     check_callbacks(callbacks)
     check_keywords(StrategySettings, settings, {field.name for field in fields(StrategySettings)} - {"learning_steps"})
     optional = {name: value for name, value in ({"scale": scale} | data | settings).items() if value is not None}
