@@ -10,7 +10,7 @@ import pytest
 import yaml
 from finished_runs import copied
 
-from fpnas.report.charts import line, summed_up
+from fpnas.report.charts import line, short_names, summed_up
 from fpnas.report.comparison import comparison_charts, comparison_table
 from fpnas.report.figures import figures
 from fpnas.report.page import render
@@ -128,6 +128,28 @@ def test_the_table_has_figures_and_the_settings_that_differ(trainings: list[Repo
     page = render(runs)
     for target in re.findall(r"href='#([^']+)'", page):
         assert f"id='{target}'" in page
+
+
+def test_a_run_that_has_not_ended_is_told_apart(search_run: Path, tmp_path: Path) -> None:
+    killed = copied(search_run, tmp_path / "killed")
+    (killed / "result.json").unlink()
+    runs = read_runs([search_run, killed])
+    epochs = runs[0].config["epochs"]
+    assert (runs[0].under_way, runs[1].under_way) == ("", f"{epochs} of {epochs} epochs done")
+    rows = re.findall(r"<tr data-run=.*?</tr>", comparison_table(runs, str))
+    assert ">ended</td>" in rows[0] and f">{epochs} of {epochs} epochs done</td>" in rows[1]
+    entropy = next(chart for chart in comparison_charts(runs) if "Entropy" in chart.title)
+    assert entropy.summary.count(f"({epochs} of {epochs} epochs done)") == 1
+    assert "state" not in re.findall(r"<button type='button'>(.*?)</button>", comparison_table(runs[:1], str))
+
+
+def test_long_names_are_told_apart() -> None:
+    alike = [f"mobile-tiny-digits-seed-{seed}-mixup-0.2-cosine-20-epochs" for seed in (1, 2)]
+    assert short_names([*alike, "short", "a-name-that-is-long-and-like-no-other"]) == [
+        *alike,
+        "short",
+        "a-name-that…ike-no-other",
+    ]
 
 
 def test_a_long_list_says_how_much_is_left_out() -> None:

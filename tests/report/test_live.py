@@ -52,6 +52,12 @@ def test_other_hosts_are_refused(port: int, host: str) -> None:
         assert answer(port, path, host)[0] == 403
 
 
+def test_the_port_that_a_browser_leaves_out(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fpnas.report.live.HTTP_PORT", port)
+    assert answer(port, "/state", "localhost")[0] == answer(port, "/state", "127.0.0.1")[0] == 200
+    assert answer(port, "/state", "example.org")[0] == 403
+
+
 @pytest.mark.parametrize(
     "path", ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "//etc/passwd", "/state/..", "/?x", "state"]
 )

@@ -344,6 +344,19 @@ def test_what_is_not_finite_is_left_out(search_run: Path, tmp_path: Path) -> Non
     assert "NaN" not in Outline(render([read_run(run)])).scripts["charts"]
 
 
+def test_a_number_that_is_none_is_one_line(search_run: Path, tmp_path: Path) -> None:
+    run = copied(search_run, tmp_path)
+    record = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").write_text(re.sub(r'"probabilities": \[\[\[[0-9.]+', '"probabilities": [[[NaN', record))
+    with pytest.raises(UserError, match="probabilities: those of the choices of space"):
+        read_run(run)
+    (run / "metrics.jsonl").write_text(record)
+    (run / "result.json").unlink()
+    config = run / "config.yaml"
+    config.write_text(re.sub(r"epochs: \d+", "epochs: .inf", config.read_text(), count=1))
+    assert "epochs done" in render([read_run(run)])
+
+
 def test_a_name_of_any_bytes(search_run: Path, tmp_path: Path) -> None:
     run = copied(search_run, tmp_path).rename(tmp_path / os.fsdecode(b"caf\xe9"))
     output = tmp_path / "page.html"

@@ -87,6 +87,10 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: 
         ("kind: search", "configuration is missing"),
         ("kind: search\nconfiguration: 3", "configuration is missing"),
         ("kind: [search]\nconfiguration: {}", "kind"),
+        ("kind: search\nconfiguration: {seed: 2024-13-45}", "broken YAML"),
+        (f"kind: search\nconfiguration: {{seed: {'9' * 5000}}}", "broken YAML"),
+        ("[" * 3000, "broken YAML"),
+        ("kind: search\nconfiguration: {1: 1}", "unknown field 1"),
     ],
 )
 def test_what_is_no_run_is_refused(tmp_path: Path, content: str | None, named: str) -> None:

@@ -157,6 +157,12 @@ def short(name: str, most: int = 24) -> str:
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names of things that are shown together, shortened but for those that would be alike then."""
+    shortened = [short(name) for name in names]
+    return [name if shortened.count(brief) > 1 else brief for name, brief in zip(names, shortened, strict=True)]
+
+
 def summed_up(items: Sequence[str]) -> str:
     """A list in a sentence; of a long one, how many more there are."""
     more = len(items) - _MOST_NAMED

@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from html import escape
 from typing import Any
 
-from fpnas.report.charts import Chart, axes, chart_text, column, line, macs_unit, short, summed_up, thinned
+from fpnas.report.charts import Chart, axes, chart_text, column, line, macs_unit, short_names, summed_up, thinned
 from fpnas.report.figures import Figure, figures
 from fpnas.report.runs import ReportedRun
 from fpnas.runtime.run_directory import MAY_CHANGE
@@ -66,12 +66,13 @@ def _overlaid(runs: Sequence[tuple[int, ReportedRun]], name: str, title: str, la
     """A line per run; each says which run it is, so that the table's filter can take it out."""
     lines: list[dict[str, Any]] = []
     ends = []
-    for number, run in runs:
+    for (number, run), brief in zip(runs, short_names([run.name for _, run in runs]), strict=True):
         x, y = column(run, thinned(run.epochs, 100), name)
         if y:
             style = {"meta": {"run": number}, "mode": "lines" if len(x) > 12 else "lines+markers"}
-            lines.append(line(short(run.name), x, y, len(lines), **style))
-            ends.append((y[-1], f"{run.name} {y[-1]:.2f}{unit}"))
+            lines.append(line(brief, x, y, len(lines), **style))
+            so_far = f" ({run.under_way})" if run.under_way else ""
+            ends.append((y[-1], f"{run.name} {y[-1]:.2f}{unit}{so_far}"))
     if len(lines) < 2:
         return None
     return Chart(
@@ -132,8 +133,8 @@ def _pareto(kind: str, data: str, runs: Sequence[ReportedRun]) -> Chart | None:
                 "error_x": _error_bars([point.macs for point in points], unit),
                 "error_y": _error_bars([point.accuracy for point in points], 1),
                 "text": [
-                    chart_text(short(point.name)) + (f" ({point.runs} seeds)" if point.runs > 1 else "")
-                    for point in points
+                    chart_text(brief) + (f" ({point.runs} seeds)" if point.runs > 1 else "")
+                    for point, brief in zip(points, short_names([point.name for point in points]), strict=True)
                 ],
                 # Away from the bars, and from the edges.
                 "textposition": [f"top {'left' if 2 * point.macs[1] > least + most else 'right'}" for point in points],
@@ -192,7 +193,10 @@ def comparison_table(runs: Sequence[ReportedRun], link: Callable[[int], str]) ->
             for name, value in _settings(run).items()
             if name in telling
         ]
-        known = [Figure("kind", "search" if run.kind == "search" else "training"), *figures(run)]
+        known = [Figure("kind", "search" if run.kind == "search" else "training")]
+        if any(other.under_way for other in runs):
+            known.append(Figure("state", run.under_way or "ended"))
+        known += figures(run)
         rows.append({figure.name: figure for figure in (*known, *sorted(settings, key=lambda figure: figure.name))})
     # The same order whichever run comes first: figures of trainings, of searches, settings.
     trained_first = sorted(rows, key=lambda row: row["kind"].text, reverse=True)

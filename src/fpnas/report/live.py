@@ -19,6 +19,7 @@ from fpnas.runtime.run_directory import CONFIG_FILE, METRICS_FILE, MISTAKES_FILE
 __all__ = ["serve", "server_for", "state_of"]
 
 _ADDRESS = "127.0.0.1"
+HTTP_PORT = 80
 _FILES = (CONFIG_FILE, METRICS_FILE, RESULT_FILE, MISTAKES_FILE)
 
 
@@ -69,6 +70,8 @@ def server_for(paths: Sequence[Path], port: int = 0) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             assert isinstance(self.server, ThreadingHTTPServer)
             hosts = {f"{name}:{self.server.server_port}" for name in (_ADDRESS, "localhost")}
+            if self.server.server_port == HTTP_PORT:  # which a browser leaves out
+                hosts |= {_ADDRESS, "localhost"}
             if self.headers.get("Host") not in hosts:
                 self._answer(HTTPStatus.FORBIDDEN, "text/plain", "only this machine is answered")
             elif self.path == "/state":

@@ -137,10 +137,8 @@ def _lead(run: ReportedRun) -> str:
     else:
         name = run.network.name if run.network else "that is not written yet"
         what = f"Network {name} on {config.get('data')}."
-    if run.result is None:
-        of = f" of {epochs:.0f}" if (epochs := run.setting("epochs")) else ""
-        done = f"{run.epochs[-1]['epoch']}{of} epochs done" if run.epochs else "no epoch done yet"
-        what += f" Under way, or interrupted: {done}."
+    if run.under_way:
+        what += f" Under way, or interrupted: {run.under_way}."
     return f"<p>{escape(what)}</p>"
 
 

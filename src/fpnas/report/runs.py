@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from fpnas.checks import shown
 from fpnas.errors import UserError
@@ -85,10 +85,18 @@ class ReportedRun:
         """The effective configuration."""
         return self.directory.config
 
+    @property
+    def under_way(self) -> str:
+        """How far a run is that is under way, or was interrupted; empty for one that has ended."""
+        if self.result is not None:
+            return ""
+        of = f" of {epochs:.0f}" if (epochs := self.setting("epochs")) else ""
+        return f"{self.epochs[-1]['epoch']}{of} epochs done" if self.epochs else "no epoch done yet"
+
     def setting(self, name: str) -> float | None:
         """A number of the configuration; None where there is none."""
         value = self.config.get(name)
-        return value if _is_number(value) else None
+        return value if _is_finite(value) else None
 
 
 def read_run(path: Path, name: str | None = None) -> ReportedRun:
@@ -138,6 +146,10 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
+def _is_finite(value: Any) -> TypeGuard[float]:
+    return _is_number(value) and math.isfinite(value)
+
+
 def _problem(record: dict[str, Any], names: Sequence[str]) -> str:
     """What is wrong: a named field that is no number, another one that is text. What is not finite becomes None."""
     for name in names:
@@ -156,7 +168,7 @@ def _problem_of_probabilities(found: Any, space: SearchSpace) -> str:
     """What is wrong unless there is a number for every value of every choice of every group."""
     try:
         sizes = tuple(tuple(len(choice) for choice in group) for group in found)
-        numbers = all(_is_number(value) for group in found for choice in group for value in choice)
+        numbers = all(_is_finite(value) for group in found for choice in group for value in choice)
     except TypeError:
         sizes, numbers = (), False
     if sizes != space.cardinalities or not numbers:

@@ -3,7 +3,7 @@
 from itertools import accumulate
 from typing import Any
 
-from fpnas.report.charts import Chart, axes, column, line, macs_unit, panels, thinned, time_axis
+from fpnas.report.charts import Chart, axes, chart_text, column, line, macs_unit, panels, thinned, time_axis
 from fpnas.report.runs import ReportedRun
 
 __all__ = ["search_charts"]
@@ -106,7 +106,7 @@ def _costs(run: ReportedRun) -> Chart | None:
         f"{'Cost' if own else 'Multiply-adds'} of the architectures against the target",
         f"The target is {target / unit:,.2f} {word}. At the end: {', '.join(ends)} {word}.",
         lines,
-        _with_stages(run, axes("epoch", f"cost, {own[0]}" if own else f"multiply-adds, {word}s")),
+        _with_stages(run, axes("epoch", f"cost, {chart_text(own[0])}" if own else f"multiply-adds, {word}s")),
     )
 
 

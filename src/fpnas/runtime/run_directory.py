@@ -204,7 +204,7 @@ class RunDirectory:
             raise UserError(f"run {directory}: has no {CONFIG_FILE}; the --output of a search or training is expected")
         try:
             document = yaml.safe_load(read_text(config_path, "run configuration"))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, RecursionError, ValueError):
             raise UserError(f"run configuration {config_path}: broken YAML") from None
         if not isinstance(document, dict) or document.get("kind") not in _KINDS:
             found = shown(document.get("kind") if isinstance(document, dict) else document)
@@ -212,6 +212,8 @@ class RunDirectory:
         config = document.get("configuration")
         if not isinstance(config, dict):
             raise UserError(f"run configuration {config_path}: configuration is missing")
+        if odd := [name for name in config if not isinstance(name, str)]:
+            raise UserError(f"run configuration {config_path}: unknown field {shown(odd[0])}")
         if kind is not None and document["kind"] != kind:
             raise UserError(f"run {directory}: is a {document['kind']} run; a {kind} run is expected")
         known = document.get("environment")
