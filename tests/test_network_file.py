@@ -144,7 +144,6 @@ BROKEN = {
     "huge number": SOUND.replace('"input_size": 128', '"input_size": ' + "9" * 5000),
     "huge exponent": SOUND.replace('"input_size": 128', '"input_size": 1e999999'),
     "twice": SOUND + SOUND,
-    "byte order mark": "\ufeff" + SOUND,
 }
 
 
@@ -156,6 +155,13 @@ def test_a_broken_file_is_refused_in_one_line(kind: str, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"^network file .*net\.json: ") as caught:
         load_network(path)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_the_mark_that_some_editors_begin_a_file_with_is_no_part_of_it(tmp_path: Path) -> None:
+    plain, marked = tmp_path / "plain.json", tmp_path / "marked.json"
+    plain.write_text(SOUND)
+    marked.write_text("\ufeff" + SOUND, encoding="utf-8")
+    assert load_network(marked) == load_network(plain)
 
 
 def test_every_truncation_is_refused(tmp_path: Path) -> None:
