@@ -68,7 +68,7 @@ class _OutputLostError(Exception):
 def _prepare_output() -> None:
     """Have standard output take every name, whatever its encoding, and be there if it was closed."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
